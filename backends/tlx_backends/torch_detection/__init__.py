@@ -1,0 +1,1 @@
+"""Object detectors of torchvision, fine-tuned on a tlx dataset."""

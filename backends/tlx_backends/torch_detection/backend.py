@@ -1,0 +1,104 @@
+"""The torch backend as the host sees it; everything heavy is imported when it is used."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Iterable, Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from tlx.api import Availability, ImageTask, ModelInfo, TrainRequest, TrainResult
+from tlx.context import Context
+from tlx.errors import MissingExtra
+from tlx.model import Prediction
+
+from tlx_backends.torch_detection.catalog import ARCHITECTURES
+from tlx_backends.torch_detection.options import TorchOptions
+
+_EXTRA = "torch"
+_MINIMUM = (2, 6)
+_MATCHING = "install matching builds of both from one package index"
+
+
+class TorchBackend:
+    """Fine-tunes torchvision's detectors in this process."""
+
+    name = "torch"
+    summary = "torchvision's detectors, fine-tuned on CPU or GPU"
+    options: type[Any] = TorchOptions
+
+    def availability(self) -> Availability:
+        """Whether torch >= 2.6 and torchvision are installed; imports neither."""
+        versions = {}
+        for package in ("torch", "torchvision"):
+            if importlib.util.find_spec(package) is None:
+                return Availability(False, f"{package} is not installed", _EXTRA)
+            try:
+                versions[package] = metadata.version(package)
+            except metadata.PackageNotFoundError:
+                return Availability(False, f"{package} has no version", _EXTRA)
+        detail = ", ".join(f"{package} {version}" for package, version in versions.items())
+        major, minor = versions["torch"].split(".")[:2]
+        if (int(major), int(minor)) < _MINIMUM:
+            return Availability(False, f"{detail}; torch 2.6 or newer is needed", _EXTRA)
+        return Availability(True, detail, _EXTRA)
+
+    def models(self) -> tuple[ModelInfo, ...]:
+        """The networks of the catalog."""
+        return tuple(entry.info for entry in ARCHITECTURES)
+
+    def train(self, request: TrainRequest, context: Context) -> TrainResult:
+        """Fine-tune on the request's dataset; checkpoints and scalars go into its run folder."""
+        self._require()
+        from tlx_backends.torch_detection.training import train
+
+        return train(request, context)
+
+    def predict(
+        self,
+        checkpoint: Path,
+        images: Iterable[ImageTask],
+        context: Context,
+        *,
+        batch_size: int = 8,
+        device: str = "auto",
+        score_threshold: float = 0.0,
+    ) -> Iterator[Prediction]:
+        """Detect in each image, in the given order.
+
+        Boxes are in pixels of the image as it is stored (EXIF orientation is not applied), cut to
+        the image, by falling score. An image that cannot be read is an issue and has no prediction.
+        """
+        self._require()
+        from tlx_backends.torch_detection.prediction import predict
+
+        return predict(
+            checkpoint,
+            images,
+            context,
+            batch_size=batch_size,
+            device=device,
+            score_threshold=score_threshold,
+        )
+
+    def export(self, checkpoint: Path, kind: str, dest: Path, context: Context) -> tuple[str, ...]:
+        """Write a checkpoint as TorchScript; returns the files below ``dest``."""
+        self._require()
+        from tlx_backends.torch_detection.export import export
+
+        return export(checkpoint, kind, dest, context)
+
+    def _require(self) -> None:
+        """Import torch and torchvision, or say what is wrong with them."""
+        found = self.availability()
+        if not found.ok:
+            raise MissingExtra("the torch backend", _EXTRA, found.detail)
+        try:
+            importlib.import_module("torchvision.ops")
+        except (ImportError, OSError, RuntimeError) as error:
+            # A CPU build of one beside a CUDA build of the other: operator torchvision::nms does
+            # not exist.
+            reason = f"{found.detail} do not load together: {error}; {_MATCHING}"
+            raise MissingExtra("the torch backend", _EXTRA, reason) from error

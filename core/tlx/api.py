@@ -1,0 +1,337 @@
+"""What a plugin is: four protocols and the plain values that cross them.
+
+A plugin needs the standard library and this module; there is no base class to inherit. Options of
+a plugin are one frozen dataclass, documented field by field (`tlx.options`): it makes the command
+line flags, the TOML keys and the help.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from tlx.context import Context
+from tlx.model import Prediction, Record, Taxonomy
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from tlx.dataset import Dataset
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """Whether a path looks like a source's material, and why.
+
+    Attributes:
+        met: Sentences on what was found ("frameAnnotationsBOX.csv in 18 folders").
+        missing: Sentences on what was looked for and not found; empty means a match.
+    """
+
+    met: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """All requirements are met."""
+        return bool(self.met) and not self.missing
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a source hands over.
+
+    Attributes:
+        media_root: The folder that the records' ``uri`` are relative to.
+        content: Records, or Arrow batches of `tlx.schema.RECORD` (faster), in a sorted order that
+            does not depend on the file system. Consumed once, lazily.
+        taxonomy: The classes; a function is called after the content is exhausted, for sources
+            that learn their classes while reading.
+        fingerprint: Files whose names, sizes and contents identify the input, for lineage.
+    """
+
+    media_root: Path
+    content: Iterable[Record] | Iterable[pa.RecordBatch]
+    taxonomy: Taxonomy | Callable[[], Taxonomy]
+    fingerprint: tuple[Path, ...] = ()
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Reads labelled images from where they are."""
+
+    @property
+    def name(self) -> str:
+        """The name on the command line, lower case with hyphens."""
+        ...
+
+    @property
+    def summary(self) -> str:
+        """One line of help."""
+        ...
+
+    @property
+    def options(self) -> type[Any]:
+        """A frozen dataclass type, every field with a default and a docstring."""
+        ...
+
+    def sniff(self, root: Path) -> Match:
+        """Say whether a path looks like this source's material. Fast; reads no whole file."""
+        ...
+
+    def read(self, root: Path, options: Any, context: Context) -> Reading:
+        """Open a path for reading; the content is produced while it is iterated.
+
+        Raises:
+            DataError: If the path does not hold what it should; says what was looked for.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What a format cannot say, so that core can print the loss before anything is written.
+
+    Attributes:
+        drops: Fields of the record schema that the format cannot hold, with the reason, such as
+            ``{"objects.track": "COCO has no tracks"}``. ``attributes`` covers all of them.
+        rounds: Fields that are rounded, with how.
+        pixel_convention: How the format counts pixels, in words.
+    """
+
+    drops: Mapping[str, str] = field(default_factory=dict)
+    rounds: Mapping[str, str] = field(default_factory=dict)
+    pixel_convention: str = "absolute pixels, float, origin top left, half open"
+
+
+@dataclass(frozen=True, slots=True)
+class WriteReport:
+    """What a writer wrote: paths relative to the destination, and counts."""
+
+    files: tuple[str, ...]
+    images: int
+    objects: int
+
+
+@runtime_checkable
+class Format(Source, Protocol):
+    """A source that can also be written."""
+
+    @property
+    def traits(self) -> Traits:
+        """What the format cannot hold."""
+        ...
+
+    def write(self, dataset: Dataset, dest: Path, options: Any, context: Context) -> WriteReport:
+        """Write the dataset below ``dest``.
+
+        ``dest`` is a staging path that does not exist yet: core makes it final when the call
+        returns, and removes it when the call raises. The dataset is not touched.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Availability:
+    """Whether something can be used here, and what to do if not.
+
+    Attributes:
+        ok: It can be used.
+        detail: Versions when it can, the reason when it cannot.
+        extra: The extra of the distribution that would bring it.
+    """
+
+    ok: bool
+    detail: str
+    extra: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """One network that a backend can fine-tune.
+
+    Attributes:
+        name: The name for ``--model``.
+        summary: One line.
+        parameters: Number of weights, in millions.
+        input_size: Shorter and longer side in pixels that images are brought to.
+        weights: Names of published weights, for ``--weights``.
+        note: A caveat for the user ("objects below 16 px are not seen").
+    """
+
+    name: str
+    summary: str
+    parameters: float
+    input_size: tuple[int, int]
+    weights: tuple[str, ...] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainRequest:
+    """Everything that a training needs, as plain values that survive JSON.
+
+    Attributes:
+        dataset: Path of the dataset folder.
+        run: Path of the run folder; it exists and belongs to the backend.
+        model: Name from the backend's models.
+        weights: None for random weights, the name of published weights, a path of a weight file,
+            or a path of an earlier run.
+        warm_start: For each new class the old class whose rows it starts from.
+        epochs: Passes over the training split.
+        batch_size: Images per step.
+        learning_rate: None for the backend's choice.
+        seed: Root of all randomness.
+        workers: Processes that load data.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        train_split: Name of the split to learn from.
+        val_split: Name of the split that chooses the best checkpoint.
+        resume: Go on with the run's last checkpoint.
+        options: The backend's options, as a mapping of plain values.
+    """
+
+    dataset: str
+    run: str
+    model: str
+    weights: str | None = None
+    warm_start: Mapping[str, str] = field(default_factory=dict)
+    epochs: int = 10
+    batch_size: int = 8
+    learning_rate: float | None = None
+    seed: int = 0
+    workers: int = 0
+    device: str = "auto"
+    train_split: str = "train"
+    val_split: str = "val"
+    resume: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainResult:
+    """What a training ended with.
+
+    Attributes:
+        best: Path of the best checkpoint.
+        last: Path of the last checkpoint.
+        best_epoch: 0 means before the first step.
+        metrics: Validation metrics of the best checkpoint.
+    """
+
+    best: str
+    last: str
+    best_epoch: int
+    metrics: Mapping[str, float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class ImageTask:
+    """One image to predict on: its id and where its pixels are."""
+
+    image_id: str
+    path: str
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """Trains networks. Only plain values and paths cross, so it may live in another process."""
+
+    @property
+    def name(self) -> str:
+        """The name for ``--backend``."""
+        ...
+
+    @property
+    def summary(self) -> str:
+        """One line of help."""
+        ...
+
+    @property
+    def options(self) -> type[Any]:
+        """A frozen dataclass type of training options."""
+        ...
+
+    def availability(self) -> Availability:
+        """Whether it can run here, found without importing anything heavy."""
+        ...
+
+    def models(self) -> tuple[ModelInfo, ...]:
+        """The networks, without importing anything heavy."""
+        ...
+
+    def train(self, request: TrainRequest, context: Context) -> TrainResult:
+        """Fine-tune; progress goes out as events."""
+        ...
+
+    def predict(
+        self,
+        checkpoint: Path,
+        images: Iterable[ImageTask],
+        context: Context,
+        *,
+        batch_size: int = 8,
+        device: str = "auto",
+        score_threshold: float = 0.0,
+    ) -> Iterator[Prediction]:
+        """Detect in each image, in the given order."""
+        ...
+
+    def export(self, checkpoint: Path, kind: str, dest: Path, context: Context) -> tuple[str, ...]:
+        """Write the checkpoint in another form; returns the files below ``dest``."""
+        ...
+
+
+@runtime_checkable
+class Viewer(Protocol):
+    """Shows a dataset with predictions."""
+
+    @property
+    def name(self) -> str:
+        """The name for ``--viewer``."""
+        ...
+
+    @property
+    def summary(self) -> str:
+        """One line of help."""
+        ...
+
+    @property
+    def options(self) -> type[Any]:
+        """A frozen dataclass type."""
+        ...
+
+    def availability(self) -> Availability:
+        """Whether it can run here, found without importing anything heavy."""
+        ...
+
+    def open(
+        self, dataset: Dataset, predictions: Path | None, options: Any, context: Context
+    ) -> None:
+        """Show the dataset until the user is done; ``predictions`` is a predictions file."""
+        ...
+
+
+@runtime_checkable
+class Command(Protocol):
+    """A command of its own on the command line, ``tlx NAME``."""
+
+    @property
+    def name(self) -> str:
+        """The command's name."""
+        ...
+
+    @property
+    def summary(self) -> str:
+        """One line of help."""
+        ...
+
+    @property
+    def options(self) -> type[Any]:
+        """A frozen dataclass type."""
+        ...
+
+    def run(self, options: Any, context: Context, say: Callable[[str], None]) -> Mapping[str, Any]:
+        """Do the work; ``say`` prints a line for the user, the result is what ``--json`` prints."""
+        ...

@@ -1,0 +1,109 @@
+"""What every command shares: the global flags, and how a plugin's options become flags."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, make_dataclass
+from typing import Annotated, Any, get_type_hints
+
+from cyclopts import Parameter
+
+from tlx.cli.screen import BarProgress, Screen
+from tlx.context import Context
+from tlx.errors import UsageError
+from tlx.issues import IssueLog, Policy
+from tlx.options import documentation
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Flags:
+    """Flags of every command."""
+
+    json: Annotated[bool, Parameter(negative=(), help="Print the result as JSON on stdout, all talk on stderr.")] = False
+    verbose: Annotated[bool, Parameter(name=("--verbose", "-v"), negative=(), help="Show the traceback of an error.")] = False
+
+
+def plugin_options(kind: type[Any], title: str) -> Any:
+    """The annotation that makes flags out of a plugin's options dataclass."""
+    hints = get_type_hints(kind, include_extras=True)
+    texts = documentation(kind)
+    made = make_dataclass(
+        kind.__name__,
+        [
+            (
+                f.name,
+                Annotated[hints[f.name], Parameter(help=texts.get(f.name, ""))],
+                field(default=f.default)
+                if f.default_factory is _MISSING_FACTORY
+                else field(default_factory=f.default_factory),
+            )
+            for f in fields(kind)
+        ],
+        frozen=True,
+    )
+    # cyclopts takes a class of the module "types", where make_dataclass puts it, for a builtin.
+    made.__module__ = kind.__module__
+    group = Parameter(name="*", group=title)
+    # The default has to stay absent: cyclopts would otherwise need a value for a required field.
+    return Annotated[made | None, group]
+
+
+@dataclass
+class _Probe:
+    nothing: int = 0
+
+
+_MISSING_FACTORY = fields(_Probe)[0].default_factory
+
+
+def values(options: Any) -> dict[str, Any]:
+    """The flags of a plugin as a mapping, for `tlx.options.build`."""
+    return {} if options is None else {f.name: getattr(options, f.name) for f in fields(options)}
+
+
+def peek(arguments: Sequence[str], flag: str, default: str | None = None) -> str | None:
+    """The value of a flag before the arguments are parsed: it decides which other flags exist."""
+    for place, argument in enumerate(arguments):
+        if argument == flag and place + 1 < len(arguments):
+            return arguments[place + 1]
+        if argument.startswith(f"{flag}="):
+            return argument.partition("=")[2]
+    return default
+
+
+def make_context(*, on_error: Policy = "fail", seed: int = 0, workers: int = 0) -> Context:
+    """The context of a command on a terminal."""
+    return Context(progress=BarProgress(), issues=IssueLog(on_error), seed=seed, workers=workers)
+
+
+def show_issues(screen: Screen, issues: IssueLog, journal: str | None = None) -> None:
+    """Sum up what was skipped, changed or noticed: per kind a count and the first places."""
+    if not issues.total:
+        return
+    rows = []
+    for code, count in issues.counts.most_common():
+        first = issues.first(code, 1)
+        rows.append((code, f"{count:,}", first[0].action if first else "", str(first[0]) if first else ""))
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=Text("Issues", "bold"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("issue", "count", "action", "first"):
+        table.add_column(name, overflow="fold", justify="right" if name == "count" else "left")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    screen.err.print(table)
+    if journal is not None:
+        screen.note(f"All of them: {journal}")
+
+
+def require_one_of(value: str, allowed: Sequence[str], flag: str) -> None:
+    """Refuse a value that is not in a list.
+
+    Raises:
+        UsageError: Names what is allowed.
+    """
+    if value not in allowed:
+        raise UsageError(f"{flag} must be one of {', '.join(allowed)}, not {value!r}.")

@@ -1,0 +1,114 @@
+"""``tlx convert PATH --to FORMAT -o PATH``: what will be lost is printed before anything is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import App, Parameter
+
+from tlx import host
+from tlx.cli.common import Flags, make_context, peek, plugin_options, show_issues, values
+from tlx.cli.screen import Screen
+from tlx.loss import Loss
+from tlx.options import NoOptions
+from tlx.pipeline import convert
+
+
+def register(app: App, arguments: list[str], screen: Screen) -> None:
+    """Add the command, with the flags of the format that ``--to`` names."""
+    plugins = host.installed()
+    target = peek(arguments, "--to")
+    source = peek(arguments, "--from")
+    writer = plugins.entry("format", target).value.options if target is not None else NoOptions
+    reader = plugins.entry("source", source).value.options if source is not None else NoOptions
+
+    def command(
+        path: Path,
+        *,
+        to: str,
+        output: Annotated[Path, Parameter(name=("--output", "-o"))],
+        from_: Annotated[str | None, Parameter(name="--from")] = None,
+        strict: Annotated[bool, Parameter(negative=())] = False,
+        dry_run: Annotated[bool, Parameter(negative=())] = False,
+        overwrite: Annotated[bool, Parameter(negative=())] = False,
+        on_error: Literal["fail", "skip"] = "fail",
+        options: Any = None,
+        flags: Flags | None = None,
+    ) -> None:
+        """Convert.
+
+        Args:
+            path: Dataset folder, or with --from what that format reads.
+            to: Format to write; its own options are listed when it is given.
+            output: Folder or file to write.
+            from_: Source to read PATH with, when it is no dataset.
+            strict: Refuse when anything would be lost.
+            dry_run: Only say what would be lost.
+            overwrite: Replace what lies at the output.
+            on_error: What a bad record does: end the command, or be skipped and counted.
+        """
+        del flags
+        context = make_context(on_error=on_error)
+        given = values(options)
+        # A reader and a writer may share a name of an option (both are "coco"): it goes to both.
+        mine = {f: v for f, v in given.items() if f in _fields(writer)}
+        theirs = {f: v for f, v in given.items() if f in _fields(reader)}
+        done = convert(
+            path,
+            to,
+            output,
+            from_=from_,
+            options=mine,
+            source_options=theirs,
+            strict=strict,
+            dry_run=dry_run,
+            overwrite=overwrite,
+            on_loss=lambda losses: show_loss(screen, to, losses),
+            context=context,
+        )
+        verb = "would be written" if dry_run else "written"
+        screen.say(f"{done.images:,} images, {done.objects:,} objects {verb} to {done.output}")
+        show_issues(screen, context.issues)
+        screen.result(
+            {
+                "output": None if dry_run else str(done.output),
+                "images": done.images,
+                "objects": done.objects,
+                "files": list(done.files),
+                "loss": [
+                    {"field": x.field, "count": x.count, "kind": x.kind, "reason": x.reason, "first": list(x.places)}
+                    for x in done.losses
+                ],
+                "issues": dict(context.issues.counts),
+            }
+        )
+
+    command.__annotations__["options"] = plugin_options(_merged(writer, reader), "Options of the formats")
+    app.command(command, name="convert", help="Write a dataset, or a foreign folder, in another format.")
+
+
+def _fields(kind: type[Any]) -> set[str]:
+    return set(kind.__dataclass_fields__)
+
+
+def _merged(writer: type[Any], reader: type[Any]) -> type[Any]:
+    if writer is reader or not _fields(reader):
+        return writer
+    if not _fields(writer):
+        return reader
+    from dataclasses import dataclass
+
+    # The writer's fields win where both have one of the same name.
+    return dataclass(frozen=True)(type("ConvertOptions", (writer, reader), {}))
+
+
+def show_loss(screen: Screen, to: str, losses: tuple[Loss, ...]) -> None:
+    """Print what a conversion loses, before it is written."""
+    if not losses:
+        screen.note(f"Nothing is lost in {to}.")
+        return
+    screen.note(f"{to} cannot hold all of it:")
+    for loss in losses:
+        first = ", ".join(loss.places)
+        screen.note(f"  {loss.kind} {loss.field} ({loss.count:,}): {loss.reason}; first in {first}")

@@ -1,0 +1,108 @@
+"""``tlx inspect DATASET``: the viewer, or a summary of the mistakes where there is none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+
+from tlx import host
+from tlx.cli.common import Flags, make_context, peek, plugin_options, show_issues, values
+from tlx.cli.datasets import show_dataset
+from tlx.cli.screen import Screen
+from tlx.context import Context, Event
+from tlx.dataset import Dataset
+from tlx.errors import MissingExtra
+from tlx.learning import inspect, inspected_predictions
+from tlx.options import NoOptions
+
+DEFAULT_VIEWER = "fiftyone"
+
+
+def register(app: App, arguments: list[str], screen: Screen) -> None:
+    """Add the command, with the flags of the viewer that ``--viewer`` names."""
+    named = peek(arguments, "--viewer", DEFAULT_VIEWER) or DEFAULT_VIEWER
+    plugins = host.installed()
+    known = named in plugins.names("viewer") or named != DEFAULT_VIEWER
+    kind = plugins.entry("viewer", named).value.options if known else NoOptions
+
+    def command(
+        dataset: Path,
+        *,
+        run: Path | None = None,
+        predictions: Path | None = None,
+        split: str | None = None,
+        viewer: str = DEFAULT_VIEWER,
+        text: Annotated[bool, Parameter(negative=())] = False,
+        options: Any = None,
+        flags: Flags | None = None,
+    ) -> None:
+        """Inspect.
+
+        Args:
+            dataset: Dataset folder.
+            run: Run folder: opens on its mistakes.
+            predictions: A predictions file, or the folder that tlx predict wrote.
+            split: Only this split; with a run the judged one by default.
+            viewer: Which viewer.
+            text: Print the summary of mistakes and open no viewer.
+        """
+        del flags
+        context = Context(progress=make_context().progress, emit=_Announcer(screen))
+        data = Dataset.open(dataset)
+        found = inspected_predictions(data, run, predictions, split, context)
+        state = plugins.entry("viewer", viewer).value.availability() if not text else None
+        if text or (state is not None and not state.ok):
+            screen.result(summarise(screen, data, found, split))
+            if state is not None:
+                raise MissingExtra(f"the viewer {viewer!r}", state.extra or "fiftyone", state.detail)
+            return
+        inspect(dataset, predictions=found, viewer=viewer, options=values(options), context=context)
+        show_issues(screen, context.issues)
+
+    command.__annotations__["options"] = plugin_options(kind, f"Options of {named}")
+    app.command(command, name="inspect", help="Open the viewer on the mistakes of a run.")
+
+
+class _Announcer:
+    """Says where the viewer is; ``ready`` carries the address."""
+
+    def __init__(self, screen: Screen) -> None:
+        self.screen = screen
+
+    def __call__(self, event: Event) -> None:
+        if event.get("kind") == "ready":
+            self.screen.say(f"READY {event['url']}")
+            self.screen.note("Press Ctrl-C to close it.")
+        elif event.get("kind") in ("log", "warning"):
+            self.screen.note(str(event["text"]))
+
+
+def summarise(screen: Screen, data: Dataset, predictions: Path | None, split: str | None) -> dict[str, Any]:
+    """Print where the network is wrong: the worst images, the confusions."""
+    if predictions is None:
+        show_dataset(screen, data, str(data.path))
+        return {"dataset": str(data.path)}
+    from tlx.mistakes import find_mistakes
+
+    mistakes = find_mistakes(data, predictions, split)
+    false, missed = mistakes.false_positives_per_image, mistakes.misses_per_image
+    worst = [int(row) for row in mistakes.worst_images[:10]]
+    screen.say(
+        f"{len(mistakes.image_ids):,} images at score {mistakes.score_threshold:g}: "
+        f"{int(false.sum()):,} false, {int(missed.sum()):,} missed, "
+        f"{len(mistakes.worst_images):,} images with a mistake"
+    )
+    rows = [(mistakes.image_ids[r], str(int(false[r])), str(int(missed[r]))) for r in worst]
+    screen.table("Worst images", ("image", "false", "missed"), rows)
+    confused = mistakes.confused_classes()[:10]
+    if confused:
+        screen.table("Confusions", ("labelled", "seen as", "times"), [(a, b, str(n)) for a, b, n in confused], left=2)
+    return {
+        "images": len(mistakes.image_ids),
+        "false_positives": int(false.sum()),
+        "misses": int(missed.sum()),
+        "worst_images": [mistakes.image_ids[r] for r in worst],
+        "confusions": [{"labelled": a, "seen_as": b, "times": n} for a, b, n in confused],
+    }

@@ -1,0 +1,92 @@
+"""How the events of a training are shown: a bar for the steps, a line for each epoch."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any
+
+from tlx.cli.screen import Screen, number
+from tlx.context import Event
+
+
+class TrainingView:
+    """Takes events and shows them; a context manager that owns the bar.
+
+    Args:
+        screen: Where to speak.
+    """
+
+    def __init__(self, screen: Screen) -> None:
+        self.screen = screen
+        self._bar: Any = None
+        self._task: Any = None
+
+    def __enter__(self) -> TrainingView:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._close()
+
+    def __call__(self, event: Event) -> None:
+        """Show one event; kinds that are not known are for the files only."""
+        show = getattr(self, f"_show_{event.get('kind')}", None)
+        if show is not None:
+            show(event)
+
+    def _show_warning(self, event: Event) -> None:
+        self._close()
+        self.screen.warn(str(event["text"]))
+
+    def _show_log(self, event: Event) -> None:
+        self._close()
+        self.screen.note(str(event["text"]))
+
+    def _show_step(self, event: Event) -> None:
+        console = self.screen.err
+        if not console.is_terminal:
+            return
+        if self._bar is None:
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+            self._bar = Progress(
+                TextColumn("epoch {task.fields[epoch]}"),
+                BarColumn(bar_width=20),
+                MofNCompleteColumn(),
+                TextColumn("loss {task.fields[loss]} {task.fields[speed]:.0f} img/s"),
+                TimeRemainingColumn(),
+                console=console,
+                transient=True,
+            )
+            self._task = self._bar.add_task("", total=event.get("steps"), epoch="", loss="", speed=0.0)
+            self._bar.start()
+        self._bar.update(
+            self._task,
+            completed=event.get("step", 0),
+            total=event.get("steps"),
+            epoch=event.get("epoch", ""),
+            loss=number(event.get("loss")),
+            speed=float(event.get("images_per_second") or 0),
+        )
+
+    def _show_epoch(self, event: Event) -> None:
+        self._close()
+        metrics = event.get("metrics") or {}
+        parts = [f"epoch {event['epoch']}/{event['epochs']}"]
+        if event.get("loss") is not None:
+            parts.append(f"loss {number(event['loss'])}")
+        parts += [f"val {name} {number(metrics.get(name))}" for name in ("ap", "ap50") if name in metrics]
+        if event.get("seconds") is not None:
+            parts.append(f"{float(event['seconds']):.0f} s")
+        if event["epoch"] == 0:
+            parts.append("(before the first step)")
+        self.screen.note("  ".join(parts) + ("  best" if event.get("best") else ""))
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None

@@ -1,0 +1,82 @@
+"""Options of a plugin: one frozen dataclass makes flags, TOML keys, help and checks.
+
+Every field has a default, a type and a docstring under it::
+
+    @dataclass(frozen=True)
+    class LisaOptions:
+        boxes: Literal["box", "bulb"] = "box"
+        "Which of the two annotation files to read: the housing or the lit bulb."
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import textwrap
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, TypeVar
+
+import msgspec
+
+from tlx.errors import UsageError, nearest
+
+T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True)
+class NoOptions:
+    """For plugins that have nothing to choose."""
+
+
+def build(kind: type[T], values: Mapping[str, Any] | None, owner: str) -> T:
+    """Make an options value from plain ones, as a TOML table or keyword arguments give them.
+
+    Args:
+        kind: The options dataclass.
+        values: Field names to values; fields that are not named keep their defaults.
+        owner: Whose options these are, for messages ("the source 'lisa'").
+
+    Raises:
+        UsageError: For an unknown name (with the nearest) or a value of the wrong type.
+    """
+    known = {f.name for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    given = {name.replace("-", "_"): value for name, value in (values or {}).items()}
+    for name in given:
+        if name not in known:
+            raise UsageError(f"{owner} has no option {name!r}.", hint=nearest(name, known))
+    try:
+        return msgspec.convert(given, kind, strict=True)
+    except msgspec.ValidationError as error:
+        raise UsageError(f"an option of {owner} is wrong: {error}") from error
+
+
+def plain(options: Any) -> dict[str, Any]:
+    """An options value as plain JSON values, for a request or a lineage."""
+    if not dataclasses.is_dataclass(options):
+        return {}
+    value = msgspec.to_builtins(options)
+    return dict(value)
+
+
+@cache
+def documentation(kind: type[Any]) -> Mapping[str, str]:
+    """The docstring under each field of an options dataclass."""
+    texts: dict[str, str] = {}
+    for base in reversed(kind.__mro__[:-1]):
+        try:
+            tree = ast.parse(textwrap.dedent(inspect.getsource(base)))
+        except (OSError, TypeError):
+            continue
+        body = tree.body[0].body if isinstance(tree.body[0], ast.ClassDef) else []
+        for statement, follower in zip(body, body[1:], strict=False):
+            if (
+                isinstance(statement, ast.AnnAssign)
+                and isinstance(statement.target, ast.Name)
+                and isinstance(follower, ast.Expr)
+                and isinstance(follower.value, ast.Constant)
+                and isinstance(follower.value.value, str)
+            ):
+                texts[statement.target.id] = inspect.cleandoc(follower.value.value)
+    return texts

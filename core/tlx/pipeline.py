@@ -1,0 +1,324 @@
+"""The commands as plain functions: what ``tlx NAME`` does, a notebook does by ``tlx.NAME(...)``.
+
+Every function takes paths as strings or `pathlib.Path`, plain options, and a `Context`; it
+returns a value and prints nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import tlx
+from tlx import class_map, host, options as option_values
+from tlx.api import Reading
+from tlx.context import Context
+from tlx.dataset import SUFFIX, Dataset, Operation, to_batches, write_dataset
+from tlx.errors import UsageError, nearest
+from tlx.loss import Loss, find_loss
+from tlx.model import Label, Object, Record, replace as changed
+from tlx.splitting import DEFAULT_RATIOS, By, assign, parse_ratios, units, with_splits
+from tlx.staging import check_free, staged
+
+PathLike = str | os.PathLike[str]
+
+
+def _require_path(path: PathLike, what: str) -> Path:
+    """The path, if it exists; otherwise an error that names what lies beside it."""
+    found = Path(path).expanduser()
+    if found.exists():
+        return found
+    parent = found.parent
+    while not parent.exists():
+        parent = parent.parent
+    names = sorted(p.name for p in parent.iterdir())[:200]
+    hint = f"In {parent}: {nearest(found.name, names)}" if names else f"{parent} is empty."
+    raise UsageError(f"{what} {found} does not exist.", hint=hint)
+
+
+def _options_of(entry: host.Entry, given: Any) -> Any:
+    """The plugin's options value from a value, a mapping of plain values, or nothing."""
+    kind = entry.value.options
+    return given if isinstance(given, kind) else option_values.build(kind, given, f"the {entry.kind} {entry.name!r}")
+
+
+def _fingerprint(files: Iterable[Path]) -> str:
+    """SHA-256 over names, sizes and contents of the files that define an input."""
+    total = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        total.update(f"{file.name}\0{digest}\n".encode())
+    return total.hexdigest()
+
+
+def _operation(name: str, entry: host.Entry | None = None, **facts: Any) -> Operation:
+    return Operation(
+        name=name,
+        plugin=None if entry is None else entry.name,
+        version=tlx.__version__ if entry is None else entry.origin,
+        options=facts.get("options", {}),
+        inputs=facts.get("inputs", {}),
+    )
+
+
+def detect(root: PathLike) -> str:
+    """Name the one source that recognises a path.
+
+    Raises:
+        UsageError: If none does, with what each looked for, or several do, with their reasons.
+    """
+    path = _require_path(root, "The path")
+    verdicts = []
+    for entry in host.installed().all("source"):
+        with host.guard(entry):
+            verdicts.append((entry.name, entry.value.sniff(path)))
+    matches = [(name, match) for name, match in verdicts if match.ok]
+    if len(matches) == 1:
+        return matches[0][0]
+    if matches:
+        listing = "; ".join(f"{name} ({', '.join(match.met)})" for name, match in matches)
+        raise UsageError(f"{path} could be several things: {listing}.", hint="Name it: tlx ingest NAME PATH")
+    wanted = "; ".join(f"{name}: {', '.join(match.missing)}" for name, match in verdicts)
+    raise UsageError(f"{path} is nothing that tlx knows. Missing for {wanted}.")
+
+
+def ingest(
+    source: str,
+    root: PathLike,
+    output: PathLike | None = None,
+    *,
+    options: Any = None,
+    overwrite: bool = False,
+    dry_run: bool = False,
+    context: Context | None = None,
+) -> Dataset:
+    """Read labelled images from where they are into a dataset.
+
+    Args:
+        source: Name of a source or of a readable format.
+        root: The folder or file that the source reads; it is not touched.
+        output: The dataset folder, ``SOURCE.tlx`` by default.
+        options: The source's options value, or a mapping of its fields.
+        overwrite: Replace what lies at the output.
+        dry_run: Read everything and keep nothing: the returned dataset has counts but no parts.
+        context: Progress and issues.
+
+    Raises:
+        UsageError: For a wrong name, path or option.
+        DataError: If the input is not what it should be.
+    """
+    context = context or Context()
+    entry = host.installed().entry("source", source)
+    path = _require_path(root, "The path")
+    chosen = _options_of(entry, options)
+    dest = Path(output if output is not None else f"{source}{SUFFIX}")
+    if not dry_run:
+        check_free(dest, overwrite)
+    with host.guard(entry):
+        reading = entry.value.read(path, chosen, context)
+        lineage = _operation(
+            "ingest",
+            entry,
+            options=option_values.plain(chosen),
+            inputs={"root": path.name, "sha256": _fingerprint(reading.fingerprint)},
+        )
+        room = tempfile.TemporaryDirectory(prefix="tlx-dry-run-") if dry_run else nullcontext("")
+        with room as folder:
+            return write_dataset(
+                Path(folder) / "dry.tlx" if dry_run else dest,
+                _nonempty(reading, path, context),
+                reading.taxonomy,
+                reading.media_root,
+                (lineage,),
+                overwrite=overwrite,
+                issues=context.issues,
+            )
+
+
+def _nonempty(reading: Reading, path: Path, context: Context) -> Iterable[Any]:
+    """The reading's batches under the progress display; an empty input is an error, not a result."""
+    count = 0
+    for batch in context.progress.track(to_batches(reading.content), f"reading {path.name}"):
+        count += batch.num_rows
+        yield batch
+    if not count:
+        from tlx.errors import DataError
+
+        raise DataError("holds no image and no label.", place=path)
+
+
+def split(
+    dataset: PathLike,
+    output: PathLike | None = None,
+    *,
+    by: By = "sequence",
+    ratios: str | Mapping[str, float] | None = None,
+    stratify: bool = False,
+    official: bool = False,
+    seed: int = 0,
+    overwrite: bool = False,
+) -> Dataset:
+    """Give every image a split; what belongs together stays together.
+
+    Args:
+        dataset: A dataset folder; it is replaced as a whole when there is no output.
+        output: Where the split dataset goes.
+        by: ``sequence`` keeps groups whole, ``image`` deals out single images.
+        ratios: Shares by split name; 70 % train, 15 % val, 15 % test by default.
+        stratify: Balance the classes between the splits too.
+        official: Keep the splits that the publishers fixed; with a ``val`` among the ratios it is
+            carved out of their train.
+        seed: Decides ties.
+        overwrite: Replace splits that exist, or what lies at the output.
+    """
+    before = Dataset.open(dataset)
+    if output is None and before.splits() and not overwrite:
+        raise UsageError(
+            f"{before.path} is split already ({', '.join(before.splits())}).",
+            hint="Replace its splits with --overwrite, or write another dataset with -o.",
+        )
+    shares = parse_ratios(ratios) if isinstance(ratios, str) else dict(ratios or DEFAULT_RATIOS)
+    found = units(before, by, official=official)
+    if official and ratios is None:
+        shares = {"train": 0.85, "val": 0.15}
+    if len(found) < len(shares):
+        raise UsageError(
+            f"{len(found)} sequence(s) cannot fill {len(shares)} splits.",
+            hint="Give fewer splits by --ratios, or split single images by --by image.",
+        )
+    chosen = assign(found, shares, stratify=stratify, seed=seed)
+    facts = {"by": by, "ratios": shares, "stratify": stratify, "official": official, "seed": seed}
+    return write_dataset(
+        Path(output) if output is not None else before.path,
+        with_splits(before, chosen, by),
+        before.taxonomy,
+        before.media_root,
+        (*before.manifest.lineage, _operation("split", options=facts)),
+        overwrite=overwrite or output is None,
+    )
+
+
+def relabel(
+    dataset: PathLike,
+    mapping: str | Mapping[str, str],
+    output: PathLike,
+    *,
+    overwrite: bool = False,
+) -> Dataset:
+    """Rename, merge or drop classes; ``old=new``, and ``old=`` drops the class.
+
+    Raises:
+        UsageError: For a class that the dataset does not have.
+    """
+    before = Dataset.open(dataset)
+    renames = class_map.parse(mapping) if isinstance(mapping, str) else dict(mapping)
+    class_map.require_known(renames, before.taxonomy)
+    taxonomy = class_map.mapped_taxonomy(before.taxonomy, renames)
+    return write_dataset(
+        Path(output),
+        (_relabelled(record, renames) for record in before.records()),
+        taxonomy,
+        before.media_root,
+        (*before.manifest.lineage, _operation("relabel", options={"mapping": renames})),
+        overwrite=overwrite,
+    )
+
+
+def _relabelled(record: Record, renames: Mapping[str, str]) -> Record:
+    objects: list[Object] = []
+    for item in record.objects:
+        name = renames.get(item.category, item.category)
+        if name:
+            objects.append(item if name == item.category else changed(item, category=name))
+    labels: list[Label] = []
+    for label in record.labels:
+        name = renames.get(label.category, label.category)
+        if name:
+            labels.append(Label(name, label.present))
+    result: Record = changed(record, objects=tuple(objects), labels=tuple(labels))
+    return result
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """What a conversion wrote, or would write, and what is lost by it."""
+
+    output: Path
+    losses: tuple[Loss, ...]
+    images: int
+    objects: int
+    files: tuple[str, ...] = ()
+
+
+def convert(
+    path: PathLike,
+    to: str,
+    output: PathLike,
+    *,
+    from_: str | None = None,
+    options: Any = None,
+    source_options: Any = None,
+    strict: bool = False,
+    dry_run: bool = False,
+    overwrite: bool = False,
+    on_loss: Any = None,
+    context: Context | None = None,
+) -> Conversion:
+    """Write a dataset, or a foreign folder, in another format.
+
+    Args:
+        path: A dataset folder, or what the format ``from_`` reads.
+        to: Name of the format to write.
+        output: Where it goes.
+        from_: Name of the source to read ``path`` with; needed unless it is a dataset.
+        options: The target's options value, or a mapping of its fields.
+        source_options: The same for ``from_``.
+        strict: Refuse when anything would be lost.
+        dry_run: Only find the loss.
+        overwrite: Replace what lies at the output.
+        on_loss: Called with the losses before anything is written.
+        context: Progress and issues.
+
+    Raises:
+        UsageError: If something would be lost and ``strict`` is set.
+    """
+    context = context or Context()
+    entry = host.installed().entry("format", to)
+    chosen = _options_of(entry, options)
+    dest = Path(output)
+    if not dry_run:
+        check_free(dest, overwrite)
+    with tempfile.TemporaryDirectory(prefix="tlx-convert-") as room:
+        if from_ is None:
+            dataset = Dataset.open(_require_path(path, "The dataset"))
+        else:
+            temporary = Path(room) / "source.tlx"
+            dataset = ingest(from_, path, temporary, options=source_options, context=context)
+        losses = tuple(find_loss(dataset, entry.value.traits))
+        if on_loss is not None:
+            on_loss(losses)
+        if strict and losses:
+            first = losses[0]
+            raise UsageError(
+                f"{to} would lose {first.field} of {first.count} ({first.reason})"
+                + (f" and {len(losses) - 1} more kind(s) of facts." if len(losses) > 1 else "."),
+                hint="Leave out --strict to accept the loss.",
+            )
+        counts = dataset.counts
+        if dry_run:
+            return Conversion(dest, losses, counts.images, counts.objects)
+        with host.guard(entry), staged(dest, overwrite=overwrite) as target:
+            report = entry.value.write(dataset, target, chosen, context)
+        return Conversion(dest, losses, report.images, report.objects, report.files)
+
+
+def with_policy(context: Context | None, **changes: Any) -> Context:
+    """A copy of a context with some parts changed."""
+    return replace(context or Context(), **changes)

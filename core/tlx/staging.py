@@ -1,0 +1,85 @@
+"""Outputs are whole or absent: everything is written beside its place and then renamed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tlx.errors import TlxError, UsageError
+
+
+class OutputExists(UsageError):
+    """Something already lies where the output should go."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"{path} exists already.",
+            hint="Choose another --output, or replace it with --overwrite.",
+        )
+
+
+def check_free(path: Path, overwrite: bool) -> None:
+    """Refuse early when an output would cover something.
+
+    Raises:
+        OutputExists: If the path exists and may not be replaced.
+    """
+    if not overwrite and (path.exists() or path.is_symlink()):
+        raise OutputExists(path)
+
+
+@contextmanager
+def staged(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """Give a free path beside ``path`` to write to; on success it is renamed to ``path``.
+
+    What the body writes may be a file or a folder. When the body raises (a full disk, Ctrl-C), the
+    staged path is removed and ``path`` is as it was. With ``overwrite`` the old output is replaced
+    only after the new one is whole.
+
+    Raises:
+        OutputExists: If ``path`` exists and ``overwrite`` is false.
+        TlxError: If the file system refuses (disk full, no permission), with its reason.
+    """
+    check_free(path, overwrite)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        room = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+    except OSError as error:
+        raise _explained(error, path) from error
+    target = room / path.name
+    try:
+        yield target
+        if not target.exists():
+            raise TlxError(f"nothing was written for {path}")
+        if path.exists() or path.is_symlink():
+            check_free(path, overwrite)
+            os.replace(path, room / "replaced")
+        os.replace(target, path)
+    except OSError as error:
+        if error.filename is not None and not _below(str(error.filename), room, path):
+            raise
+        raise _explained(error, path) from error
+    finally:
+        shutil.rmtree(room, ignore_errors=True)
+
+
+def _below(name: str, *places: Path) -> bool:
+    return any(name.startswith(str(place)) for place in places)
+
+
+def _explained(error: OSError, path: Path) -> TlxError:
+    reason = error.strerror or str(error)
+    return TlxError(
+        f"cannot write {path}: {reason}.",
+        hint="Nothing was left behind. Free some space or choose another --output, and run again.",
+    )
+
+
+def write_text(path: Path, text: str, *, overwrite: bool = True) -> None:
+    """Write a small file whole or not at all."""
+    with staged(path, overwrite=overwrite) as target:
+        target.write_text(text, encoding="utf-8")

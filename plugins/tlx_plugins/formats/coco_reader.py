@@ -1,0 +1,471 @@
+"""From COCO's JSON to records."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from tlx.context import Context
+from tlx.issues import Issue
+from tlx.model import (
+    AttributeValue,
+    Box,
+    Category,
+    Keypoint,
+    Object,
+    Origin,
+    Record,
+    Segmentation,
+    Taxonomy,
+)
+from tlx_plugins.formats import coco_rle
+from tlx_plugins.formats.coco_file import (
+    AnnotationFile,
+    CocoAnnotation,
+    CocoCategory,
+    CocoDocument,
+    CocoImage,
+    CocoRle,
+    Number,
+    decode_outline,
+    explain,
+    load,
+)
+
+if TYPE_CHECKING:
+    from tlx_plugins.formats.coco import CocoOptions
+
+SOURCE_ID = "coco_image_id"
+"""The attribute of an image that keeps the id it had."""
+
+TOLERANCE = 1.0
+"""Pixels by which a box may leave its image before it is noted; COCO's own boxes do by less."""
+
+FLAGS = {"occluded": bool, "truncated": bool, "difficult": bool}
+"""Keys of CVAT's ``attributes`` that the record has fields for, beside rotation and track_id."""
+
+_BOTTOM = (
+    "It would fit if its y were counted from the bottom, as labelbox2coco did; take the box from "
+    "the outline with: --box-from outline"
+)
+_INTEGERS = range(-(2**63), 2**63)
+
+
+@dataclass(slots=True)
+class Classes:
+    """The categories of all files, in the order in which they were met."""
+
+    by_name: dict[str, Category] = field(default_factory=dict)
+
+    def taxonomy(self) -> Taxonomy:
+        """What was met so far."""
+        return Taxonomy(tuple(self.by_name.values()))
+
+
+@dataclass(slots=True)
+class CocoReader:
+    """Reads the files of one dataset, one after the other.
+
+    Attributes:
+        root: What record origins are relative to.
+        media_root: What the uri of a record is relative to.
+        files: The annotation files, with the folder of their images below ``media_root``.
+        options: The user's choices.
+        context: Progress and issues.
+    """
+
+    root: Path
+    media_root: Path
+    files: list[tuple[AnnotationFile, Path]]
+    options: CocoOptions
+    context: Context
+    classes: Classes = field(default_factory=Classes)
+    seen: set[str] = field(default_factory=set)
+
+    def records(self) -> Iterator[Record]:
+        """All records: files in sorted order, images in the order of their file."""
+        for file, folder in self.files:
+            yield from _FileReader(self, file, folder, load(file.path)).records()
+
+
+class _FileReader:
+    def __init__(
+        self, reader: CocoReader, file: AnnotationFile, folder: Path, document: CocoDocument
+    ) -> None:
+        self.reader = reader
+        self.options = reader.options
+        self.name = str(file.path)
+        self.split = reader.options.split or file.split
+        self.folder = folder
+        self.document = document
+        origin = file.path.relative_to(reader.root).as_posix()
+        self.origin = Origin(origin)
+        self.odd_attributes: set[str] = set()
+        self.names: dict[str, str] = {}
+        self.keypoint_names: dict[str, tuple[str, ...]] = {}
+
+    def records(self) -> Iterator[Record]:
+        self._learn_categories(self.document.categories)
+        by_image = self._annotations_by_image()
+        known: set[str] = set()
+        images = self.document.images
+        relative = self.folder.relative_to(self.reader.media_root).as_posix()
+        prefix = "" if relative == "." else relative + "/"
+        progress = self.reader.context.progress
+        for index, image in enumerate(progress.track(images, "reading images", len(images))):
+            key = str(image.id)
+            if key in known:
+                message = f"the image id {image.id!r} appears twice; the first one is kept."
+                self._report("duplicate-image-id", message, f"$.images[{index}]")
+                continue
+            known.add(key)
+            uri = self._uri(image, prefix)
+            if uri is None:
+                self._report("no-file-name", "has no file_name.", f"$.images[{index}]")
+                continue
+            if uri in self.reader.seen:
+                message = f"{uri} is listed twice; the first one is kept, with its annotations."
+                self._report("duplicate-image", message, f"$.images[{index}]")
+                continue
+            self.reader.seen.add(uri)
+            yield self._record(image, uri, index, by_image.pop(key, []))
+        self._report_strays(by_image, known)
+
+    def _record(self, image: CocoImage, uri: str, index: int, annotations: list[int]) -> Record:
+        place = f"$.images[{index}]"
+        attributes = self._attributes(image.attributes, place)
+        attributes[SOURCE_ID] = image.id
+        width, height = self._side(image.width, place), self._side(image.height, place)
+        size = (width, height) if width and height else None
+        objects = (self._object(number, size) for number in annotations)
+        return Record(
+            image_id=uri,
+            uri=uri,
+            width=width,
+            height=height,
+            split=self.split,
+            objects=tuple(thing for thing in objects if thing is not None),
+            attributes=attributes,
+            origin=self.origin,
+        )
+
+    def _learn_categories(self, categories: list[CocoCategory]) -> None:
+        classes = self.reader.classes.by_name
+        for index, category in enumerate(categories):
+            key = str(category.id)
+            place = f"$.categories[{index}]"
+            if key in self.names:
+                message = f"the category id {category.id!r} appears twice; the first one is kept."
+                self._report("duplicate-category", message, place)
+                continue
+            if category.name in self.names.values():
+                message = f"the name {category.name!r} has several ids; they become one class."
+                self._report("duplicate-category", message, place, "merged")
+            self.names[key] = category.name
+            if category.keypoints:
+                self.keypoint_names[category.name] = category.keypoints
+            number = category.id if isinstance(category.id, int) else None
+            known = classes.setdefault(
+                category.name,
+                Category(
+                    name=category.name,
+                    source_id=number,
+                    supercategory=category.supercategory or None,
+                ),
+            )
+            if known.source_id != number and category.name not in list(self.names.values())[:-1]:
+                message = f"{category.name!r} has the id {number} here and {known.source_id} before."
+                self._report("category-id", message, place, "kept")
+
+    def _annotations_by_image(self) -> dict[str, list[int]]:
+        by_image: dict[str, list[int]] = defaultdict(list)
+        for index, annotation in enumerate(self.document.annotations):
+            by_image[str(annotation.image_id)].append(index)
+        return by_image
+
+    def _report_strays(self, by_image: dict[str, list[int]], known: set[str]) -> None:
+        """Annotations whose image is not in the file, or was left out."""
+        for key, indices in by_image.items():
+            for index in indices if key not in known else ():
+                message = f"belongs to the image {key}, which the file does not have."
+                self._report("unknown-image", message, f"$.annotations[{index}]")
+
+    def _uri(self, image: CocoImage, prefix: str) -> str | None:
+        name = image.file_name or image.coco_url
+        if not name:
+            return None
+        if "://" in name:
+            return name
+        if "\\" in name and not (self.folder / name).exists():
+            name = name.replace("\\", "/")
+        return prefix + name.removeprefix("./")
+
+    def _side(self, value: Number, place: str) -> int | None:
+        if value is None:
+            return None
+        if value == int(value) and 0 < value < 2**31:
+            return int(value)
+        message = f"{value} is no width or height of an image; taken as not stated."
+        self._report("bad-size", message, place, "changed")
+        return None
+
+    def _object(self, index: int, size: tuple[int, int] | None) -> Object | None:
+        annotation = self.document.annotations[index]
+        place = f"$.annotations[{index}]"
+        category = self.names.get(str(annotation.category_id))
+        if category is None:
+            message = f"the category id {annotation.category_id!r} is not in categories."
+            self._report("unknown-category", message, place)
+            return None
+        segmentation = self._segmentation(annotation, place)
+        points = annotation.keypoints or ()
+        outline = outline_bounds(segmentation) if segmentation else None
+        if annotation.bbox is None:
+            if outline is None and not points:
+                self._report("no-box", "has neither a bbox nor a segmentation.", place)
+                return None
+            box = outline
+            if outline is not None:
+                message = "has no bbox; it is taken from the outline."
+                self._report("box-from-outline", message, place, "kept")
+        else:
+            box = self._stated_box(annotation.bbox, outline, segmentation, size, place)
+            if box is None:
+                return None
+        attributes = self._attributes(annotation.attributes, place)
+        flags = {k: attributes.pop(k) for k in FLAGS if isinstance(attributes.get(k), bool)}
+        rotation, track = attributes.get("rotation"), attributes.get("track_id")
+        if isinstance(rotation, float):
+            del attributes["rotation"]
+        if isinstance(track, (int, str)):
+            del attributes["track_id"]
+        number = annotation.id
+        if number is None and isinstance(attributes.get("object_id"), str):
+            number = str(attributes["object_id"])
+        object_id = attributes.pop("object_id", None) if "object_id" in attributes else number
+        area = annotation.area
+        if area is not None and abs(area - computed_area(box, segmentation)) > 1e-6 * abs(area):
+            attributes["area"] = float(area)
+        return Object(
+            category=category,
+            box=box,
+            object_id=None if object_id is None else str(object_id),
+            segmentation=segmentation,
+            rotation=rotation if isinstance(rotation, float) else None,
+            keypoints=self._keypoints(points, category, place) if points else (),
+            track=str(track) if isinstance(track, (int, str)) else None,
+            crowd=None if annotation.iscrowd is None else bool(annotation.iscrowd),
+            occluded=_flag(flags.get("occluded")),
+            truncated=_flag(flags.get("truncated")),
+            difficult=_flag(flags.get("difficult")),
+            attributes=attributes,
+        )
+
+    def _stated_box(
+        self,
+        bbox: tuple[Number, ...],
+        outline: Box | None,
+        segmentation: Segmentation | None,
+        size: tuple[int, int] | None,
+        place: str,
+    ) -> Box | None:
+        """The box that holds: as stated, from the outline, cut, or none."""
+        box = _corners(bbox)
+        if box is None:
+            self._report("bad-box", f"bbox is {list(bbox)}, not four finite numbers.", place)
+            return None
+        if outline is not None and segmentation is not None and segmentation.polygons:
+            box = self._compare(box, outline, size, place)
+        if box.width <= 0 or box.height <= 0:
+            return self._choose("degenerate-box", "is empty or inverted", box, None, place)
+        width, height = size or (math.inf, math.inf)
+        overhang = max(-box.xmin, -box.ymin, box.xmax - width, box.ymax - height)
+        if overhang > TOLERANCE:
+            shown = f" of {size[0]} x {size[1]} pixels" if size else ""
+            cut = box.clip(width, height)
+            return self._choose("box-outside", f"leaves the image{shown}", box, cut, place)
+        return box
+
+    def _compare(
+        self, box: Box, outline: Box, size: tuple[int, int] | None, place: str
+    ) -> Box:
+        """Check the stated box against the bounds of the polygons."""
+        allowed = 2.0 + 0.02 * max(outline.width, outline.height)
+        if _distance(box, outline) <= allowed:
+            return box
+        taken = self.options.box_from == "outline"
+        message = f"bbox {_shown(box)} does not fit its polygons, which span {_shown(outline)}"
+        message += "; the latter is taken." if taken else "."
+        hint = None
+        if size:
+            flipped = Box(box.xmin, size[1] - box.ymin - box.height, box.xmax, size[1] - box.ymin)
+            # labelbox2coco wrote H - max(y) for the top, so turning it once more undoes it.
+            if _distance(flipped, outline) <= allowed:
+                hint = _BOTTOM
+                message += " Its y is counted from the bottom."
+        action = "requested" if taken else "kept"
+        self._report("box-outline-mismatch", message, place, action, hint)
+        return outline if taken else box
+
+    def _choose(self, code: str, what: str, box: Box, cut: Box | None, place: str) -> Box | None:
+        """Apply the option bad_boxes."""
+        policy = self.options.bad_boxes
+        message = f"bbox {_shown(box)} {what}; "
+        hint = "Choose what happens to such boxes with --bad-boxes, or skip them: --on-error skip"
+        if policy == "keep" or (policy == "report" and cut is not None):
+            self._report(code, message + "kept.", place, "kept", hint)
+            return box
+        if policy == "clip" and cut is not None and cut.width > 0 and cut.height > 0:
+            self._report(code, message + "cut to the image.", place, "requested", hint)
+            return cut
+        action = "skipped" if policy == "report" else "requested"
+        self._report(code, message + "left out.", place, action, hint)
+        return None
+
+    def _segmentation(self, annotation: CocoAnnotation, place: str) -> Segmentation | None:
+        try:
+            outline = decode_outline(annotation.segmentation)
+            if isinstance(outline, CocoRle):
+                return _mask(outline)
+            polygons = tuple(_polygon(points) for points in outline or ())
+        except msgspec.ValidationError as error:
+            message, pointer = explain(error)
+            inner = (pointer or "$").removeprefix("$")
+            self._report("bad-outline", f"{message}.", f"{place}.segmentation{inner}", "changed")
+            return None
+        except ValueError as error:
+            self._report("bad-outline", f"{error}.", f"{place}.segmentation", "changed")
+            return None
+        return Segmentation(polygons=polygons) if polygons else None
+
+    def _keypoints(
+        self, values: tuple[Number, ...], category: str, place: str
+    ) -> tuple[Keypoint, ...]:
+        names = self.keypoint_names.get(category, ())
+        finite = [value for value in values if value is not None]
+        if len(finite) != len(values) or len(values) % 3:
+            message = "are not triples of x, y and visibility; left out."
+            self._report("bad-keypoints", message, f"{place}.keypoints", "changed")
+            return ()
+        triples = zip(finite[0::3], finite[1::3], finite[2::3], strict=True)
+        return tuple(
+            Keypoint(
+                float(x),
+                float(y),
+                int(v) if v in (0, 1, 2) else None,
+                names[number] if number < len(names) else None,
+            )
+            for number, (x, y, v) in enumerate(triples)
+        )
+
+    def _attributes(
+        self, values: dict[str, object] | None, place: str
+    ) -> dict[str, AttributeValue]:
+        """What has a type that an attribute may have; null is not stated."""
+        if not values:
+            return {}
+        kept: dict[str, AttributeValue] = {}
+        for name, value in values.items():
+            if isinstance(value, (str, bool, float)) or (
+                isinstance(value, int) and value in _INTEGERS
+            ):
+                kept[name] = value
+            elif value is not None and name not in self.odd_attributes:
+                self.odd_attributes.add(name)
+                message = f"the attribute {name!r} is no text, number or flag; left out everywhere."
+                self._report("bad-attribute", message, f"{place}.attributes", "changed")
+        return kept
+
+    def _report(
+        self,
+        code: str,
+        message: str,
+        pointer: str,
+        action: str = "skipped",
+        hint: str | None = None,
+    ) -> None:
+        issue = Issue(code, f"{pointer} {message}", self.name, None, action, hint)
+        self.reader.context.issues.report(issue)
+
+
+def _flag(value: AttributeValue | None) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
+def _corners(bbox: tuple[Number, ...]) -> Box | None:
+    numbers = [value for value in bbox if value is not None]
+    if len(bbox) != 4 or len(numbers) != 4:
+        return None
+    x, y, width, height = map(float, numbers)
+    box = Box(x, y, x + width, y + height)
+    return box if all(map(math.isfinite, (box.xmin, box.ymin, box.xmax, box.ymax))) else None
+
+
+def _polygon(points: tuple[Number, ...]) -> tuple[float, ...]:
+    numbers = tuple(float(value) for value in points if value is not None)
+    if len(numbers) != len(points) or len(numbers) < 6 or len(numbers) % 2:
+        raise ValueError(f"has a polygon of {len(points)} numbers where 6, 8, ... finite are needed")
+    return numbers
+
+
+def _mask(outline: CocoRle) -> Segmentation:
+    height, width = outline.size
+    compressed = isinstance(outline.counts, str)
+    if isinstance(outline.counts, str):
+        letters = outline.counts.encode()
+        counts = coco_rle.decompress(letters)
+    else:
+        counts = outline.counts
+        letters = coco_rle.compress(counts)
+    if not 0 < height < 2**31 or not 0 < width < 2**31 or any(count < 0 for count in counts):
+        raise ValueError(f"has a mask of impossible size {height} x {width} or run lengths")
+    if sum(counts) != height * width:
+        raise ValueError(f"has runs of {sum(counts)} pixels for a mask of {height} x {width}")
+    return Segmentation(counts=letters, size=(height, width), compressed=compressed)
+
+
+def outline_bounds(segmentation: Segmentation) -> Box | None:
+    """The box around polygons or a mask, in absolute pixels; None for an empty mask."""
+    if segmentation.polygons:
+        xs = [polygon[0::2] for polygon in segmentation.polygons]
+        ys = [polygon[1::2] for polygon in segmentation.polygons]
+        return Box(min(map(min, xs)), min(map(min, ys)), max(map(max, xs)), max(map(max, ys)))
+    if segmentation.counts is None or segmentation.size is None:
+        return None
+    found = coco_rle.bounds(coco_rle.decompress(segmentation.counts), segmentation.size[0])
+    return None if found is None else Box(*map(float, found))
+
+
+def computed_area(box: Box | None, segmentation: Segmentation | None) -> float:
+    """Area in square pixels: of the polygons by the shoelace formula, the mask, or the box."""
+    if segmentation is not None and segmentation.polygons:
+        return sum(map(_shoelace, segmentation.polygons))
+    if segmentation is not None and segmentation.counts is not None:
+        return float(coco_rle.area(coco_rle.decompress(segmentation.counts)))
+    return box.area if box is not None else 0.0
+
+
+def _shoelace(polygon: tuple[float, ...]) -> float:
+    xs, ys = polygon[0::2], polygon[1::2]
+    crossed = zip(xs, ys, xs[1:] + xs[:1], ys[1:] + ys[:1], strict=True)
+    return abs(sum(x * next_y - next_x * y for x, y, next_x, next_y in crossed)) / 2
+
+
+def _distance(first: Box, second: Box) -> float:
+    """The largest difference between two boxes' edges, in pixels."""
+    return max(
+        abs(first.xmin - second.xmin),
+        abs(first.ymin - second.ymin),
+        abs(first.xmax - second.xmax),
+        abs(first.ymax - second.ymax),
+    )
+
+
+def _shown(box: Box) -> str:
+    return f"({box.xmin:g}, {box.ymin:g}, {box.xmax:g}, {box.ymax:g})"
