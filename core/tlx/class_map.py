@@ -59,7 +59,9 @@ def mapped_taxonomy(taxonomy: Taxonomy, mapping: Mapping[str, str]) -> Taxonomy:
     for name, merged in members.items():
         first = merged[0]
         if len(merged) > 1:
-            categories.append(Category(name=name, color=first.color, supercategory=first.supercategory))
+            categories.append(
+                Category(name=name, color=first.color, supercategory=first.supercategory)
+            )
             continue
         mirror = None if first.mirror is None else mapping.get(first.mirror, first.mirror)
         categories.append(

@@ -14,9 +14,7 @@ T = TypeVar("T")
 class Progress(Protocol):
     """Something that shows how far a loop has come."""
 
-    def track(
-        self, items: Iterable[T], description: str, total: int | None = None
-    ) -> Iterator[T]:
+    def track(self, items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
         """Yield the items unchanged and show the advance."""
         ...
 

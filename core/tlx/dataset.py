@@ -200,7 +200,9 @@ def _no_dataset(folder: Path) -> str:
 
 
 def _dataset_hint(folder: Path) -> str:
-    near = sorted(p.name for p in folder.parent.glob(f"*{SUFFIX}")) if folder.parent.is_dir() else []
+    near = (
+        sorted(p.name for p in folder.parent.glob(f"*{SUFFIX}")) if folder.parent.is_dir() else []
+    )
     if near:
         return f"Datasets beside it: {', '.join(near[:5])}."
     return "Make one with: tlx ingest SOURCE PATH -o NAME.tlx"
@@ -256,7 +258,7 @@ class DatasetWriter:
             if key in self._seen:
                 raise DataError(
                     f"the image id {image_id!r} appears twice in the source.",
-                    hint="One image must be one record; a source that sees a file twice is at fault.",
+                    hint="One image must be one record: the source sees a file twice.",
                 )
             self._seen.add(key)
 
@@ -362,6 +364,6 @@ def write_dataset(
         for batch in to_batches(content):
             writer.add(batch)
         classes = taxonomy() if callable(taxonomy) else taxonomy
-        root = Path(os.path.abspath(media_root)).as_posix()
+        root = media_root.expanduser().absolute().as_posix()
         manifest = writer.finish(classes, root, lineage, issues or IssueLog("skip"))
     return Dataset(path, manifest)

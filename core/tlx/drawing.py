@@ -39,7 +39,9 @@ def open_rgb(path: Path) -> PillowImage.Image:
         return image.convert("RGB")
 
 
-def draw(image: PillowImage.Image, shown: Iterable[Shown], *, scale: float = 1.0) -> PillowImage.Image:
+def draw(
+    image: PillowImage.Image, shown: Iterable[Shown], *, scale: float = 1.0
+) -> PillowImage.Image:
     """Draw boxes on a copy of an image.
 
     Args:
@@ -74,7 +76,12 @@ def draw(image: PillowImage.Image, shown: Iterable[Shown], *, scale: float = 1.0
 def _dashes(pen: object, corners: Sequence[float], color: str) -> None:
     x0, y0, x1, y1 = corners
     step = 4.0
-    for a, b, fixed, horizontal in ((x0, x1, y0, True), (x0, x1, y1, True), (y0, y1, x0, False), (y0, y1, x1, False)):
+    for a, b, fixed, horizontal in (
+        (x0, x1, y0, True),
+        (x0, x1, y1, True),
+        (y0, y1, x0, False),
+        (y0, y1, x1, False),
+    ):
         at = a
         while at < b:
             end = min(at + step / 2 + 1, b)
@@ -89,16 +96,24 @@ def shown_objects(objects: Iterable[Object], *, text: bool = False) -> list[Show
 
 
 def shown_detections(
-    detections: Iterable[Detection], thresholds: Mapping[str, float] | float, taxonomy: Taxonomy | None
+    detections: Iterable[Detection],
+    thresholds: Mapping[str, float] | float,
+    taxonomy: Taxonomy | None,
 ) -> list[Shown]:
     """Detections that pass their threshold, in the colour of their class."""
     from tlx.scoring import FALLBACK_THRESHOLD
 
     shown = []
     for d in detections:
-        limit = thresholds.get(d.category, FALLBACK_THRESHOLD) if isinstance(thresholds, Mapping) else thresholds
+        limit = (
+            thresholds.get(d.category, FALLBACK_THRESHOLD)
+            if isinstance(thresholds, Mapping)
+            else thresholds
+        )
         if d.score >= limit:
-            shown.append((d.box, f"{d.category} {d.score:.2f}", color_of(d.category, taxonomy), False))
+            shown.append(
+                (d.box, f"{d.category} {d.score:.2f}", color_of(d.category, taxonomy), False)
+            )
     return shown
 
 

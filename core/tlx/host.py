@@ -1,4 +1,4 @@
-"""Finds plugins and keeps them apart: one broken plugin is reported by name and breaks nobody else."""
+"""Finds plugins and keeps them apart: a broken one is named and breaks nobody else."""
 
 from __future__ import annotations
 
@@ -84,7 +84,13 @@ class PluginHost:
                     )
 
     def _collect(
-        self, kind: str, protocol: type[Any], function: Any, plugin: str, distribution: str, version: str
+        self,
+        kind: str,
+        protocol: type[Any],
+        function: Any,
+        plugin: str,
+        distribution: str,
+        version: str,
     ) -> None:
         origin = f"{distribution} {version}".strip()
         try:
@@ -138,7 +144,8 @@ class PluginHost:
     def _unknown(self, kind: str, name: str) -> str:
         hint = nearest(name, self.names(kind))
         if self.broken:
-            hint += f" Plugins that failed to load: {', '.join(b.plugin for b in self.broken)} (see: tlx plugins)."
+            failed = ", ".join(broken.plugin for broken in self.broken)
+            hint += f" Plugins that failed to load: {failed} (see: tlx plugins)."
         return hint
 
     def source(self, name: str) -> api.Source:
@@ -209,4 +216,3 @@ def _lacking(value: Any, protocol: type[Any]) -> list[str]:
         if not name.startswith("_") and getattr(base, "_is_protocol", False)
     ]
     return sorted({name for name in members if not hasattr(value, name)})
-

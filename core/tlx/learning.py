@@ -10,7 +10,8 @@ from typing import Any
 
 import msgspec
 
-from tlx import class_map, host, options as option_values
+from tlx import class_map, host
+from tlx import options as option_values
 from tlx.api import ImageTask, ModelInfo, TrainRequest
 from tlx.context import Context
 from tlx.dataset import Dataset
@@ -46,11 +47,13 @@ def _backend(name: str) -> host.Entry:
 
 
 def _model(entry: host.Entry, name: str | None) -> ModelInfo:
-    models = {model.name: model for model in entry.value.models()}
+    models: dict[str, ModelInfo] = {model.name: model for model in entry.value.models()}
     if name is None:
         raise UsageError("no model is named.", hint=f"Give --model. Known: {', '.join(models)}.")
     if name not in models:
-        raise UsageError(f"the backend {entry.name!r} has no model {name!r}.", hint=nearest(name, models))
+        raise UsageError(
+            f"the backend {entry.name!r} has no model {name!r}.", hint=nearest(name, models)
+        )
     return models[name]
 
 
@@ -133,9 +136,7 @@ def train(
     return _run_training(run, entry, request, context)
 
 
-def resume(
-    run: PathLike, *, epochs: int | None = None, context: Context | None = None
-) -> Run:
+def resume(run: PathLike, *, epochs: int | None = None, context: Context | None = None) -> Run:
     """Go on with a training that was interrupted, or extend one that has ended.
 
     Args:
@@ -235,7 +236,8 @@ def _predict_split(
             return old
     entry = _backend(run.info.backend)
     tasks = [
-        ImageTask(record.image_id, str(data.image_path(record.uri))) for record in data.records(split)
+        ImageTask(record.image_id, str(data.image_path(record.uri)))
+        for record in data.records(split)
     ]
     with host.guard(entry):
         stream = entry.value.predict(
@@ -386,11 +388,15 @@ def predict(
             for prediction in found:
                 lines.write(encoder.encode(prediction) + b"\n")
         if pictures and data is None:
-            classes = Dataset.open(opened.info.request.dataset).taxonomy if _has_dataset(opened) else None
+            classes = (
+                Dataset.open(opened.info.request.dataset).taxonomy if _has_dataset(opened) else None
+            )
             drawing.draw_predictions(folder / "pictures", found, tasks, thresholds, classes)
         if context.issues.total:
             context.issues.write(folder / "issues.jsonl")
-    return PredictResult(PredictionsFile(dest / "predictions.parquet", meta), tuple(tasks), thresholds)
+    return PredictResult(
+        PredictionsFile(dest / "predictions.parquet", meta), tuple(tasks), thresholds
+    )
 
 
 def _has_dataset(run: Run) -> bool:
@@ -400,12 +406,16 @@ def _has_dataset(run: Run) -> bool:
 def _tasks(inputs: Sequence[Path], split: str | None) -> tuple[list[ImageTask], Dataset | None]:
     """The images to predict on, sorted, with ids that are unique."""
     if not inputs:
-        raise UsageError("there is nothing to predict on.", hint="Give a dataset, a folder, or image files.")
+        raise UsageError(
+            "there is nothing to predict on.", hint="Give a dataset, a folder, or image files."
+        )
     if len(inputs) == 1 and (inputs[0] / "manifest.json").is_file():
         data = Dataset.open(inputs[0])
         if split is not None:
             data.require_split(split)
-        return [ImageTask(r.image_id, str(data.image_path(r.uri))) for r in data.records(split)], data
+        return [
+            ImageTask(r.image_id, str(data.image_path(r.uri))) for r in data.records(split)
+        ], data
     tasks: dict[str, ImageTask] = {}
     for given in inputs:
         for image_id, path in _images_below(_require_path(given, "The input")):

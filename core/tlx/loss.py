@@ -76,7 +76,7 @@ def _stated(batch: pa.RecordBatch, path: Sequence[str]) -> tuple[int, list[int]]
         stated = pc.greater(pc.list_value_length(column), 0)
     else:
         stated = column.is_valid()
-    stated = pc.fill_null(stated, False)  # noqa: FBT003 - pyarrow's own signature
+    stated = pc.fill_null(stated, False)
     number = int(pc.sum(stated).as_py() or 0)
     if not number:
         return 0, []

@@ -22,9 +22,10 @@ def model_card(run: Run, dataset: Dataset) -> str:
         "|---|---|",
         f"| backend | {run.info.backend} |",
         f"| started from | {request.weights or 'random weights'} |",
-        f"| dataset | {dataset.path.name}, {len(dataset):,} images, SHA-256 `{run.info.dataset_fingerprint}` |",
+        f"| dataset | {dataset.path.name}, {len(dataset):,} images |",
+        f"| dataset's SHA-256 | `{run.info.dataset_fingerprint}` |",
         f"| lineage | {', '.join(_step(o.name, o.plugin) for o in dataset.manifest.lineage)} |",
-        f"| training | {request.epochs} epochs, batches of {request.batch_size}, seed {request.seed} |",
+        f"| training | {request.epochs} epochs, batch {request.batch_size}, seed {request.seed} |",
     ]
     if request.warm_start:
         pairs = ", ".join(f"{new} from {old}" for new, old in request.warm_start.items())
@@ -37,13 +38,22 @@ def model_card(run: Run, dataset: Dataset) -> str:
                 lines.append(f"| validation {name} | {value:.4f} |")
     thresholds = run.read_json("thresholds.json") or {}
     if thresholds:
-        lines += ["", "Score thresholds, tuned for F1 on the validation split:", "", "| class | threshold | F1 |", "|---|---|---|"]
+        lines += [
+            "",
+            "Score thresholds, tuned for F1 on the validation split:",
+            "",
+            "| class | threshold | F1 |",
+            "|---|---|---|",
+        ]
         lines += [
             f"| {name} | {entry['threshold']:.3f} | {_number(entry['f1'])} |"
             for name, entry in thresholds.items()
         ]
     if run.info.leaks:
-        lines += ["", f"**The split leaks**, so the figures are too good: {'; '.join(run.info.leaks[:5])}."]
+        lines += [
+            "",
+            f"**The split leaks**, so the figures are too good: {'; '.join(run.info.leaks[:5])}.",
+        ]
     return "\n".join(lines) + "\n"
 
 

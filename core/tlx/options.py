@@ -15,7 +15,6 @@ import dataclasses
 import inspect
 import textwrap
 from collections.abc import Mapping
-from functools import cache
 from typing import Any, TypeVar
 
 import msgspec
@@ -60,11 +59,10 @@ def plain(options: Any) -> dict[str, Any]:
     return dict(value)
 
 
-@cache
 def documentation(kind: type[Any]) -> Mapping[str, str]:
     """The docstring under each field of an options dataclass."""
     texts: dict[str, str] = {}
-    for base in reversed(kind.__mro__[:-1]):
+    for base in reversed(inspect.getmro(kind)[:-1]):
         try:
             tree = ast.parse(textwrap.dedent(inspect.getsource(base)))
         except (OSError, TypeError):

@@ -16,13 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import tlx
-from tlx import class_map, host, options as option_values
+from tlx import class_map, host
+from tlx import options as option_values
 from tlx.api import Reading
 from tlx.context import Context
 from tlx.dataset import SUFFIX, Dataset, Operation, to_batches, write_dataset
 from tlx.errors import UsageError, nearest
 from tlx.loss import Loss, find_loss
-from tlx.model import Label, Object, Record, replace as changed
+from tlx.model import Label, Object, Record
+from tlx.model import replace as changed
 from tlx.splitting import DEFAULT_RATIOS, By, assign, parse_ratios, units, with_splits
 from tlx.staging import check_free, staged
 
@@ -45,7 +47,11 @@ def _require_path(path: PathLike, what: str) -> Path:
 def _options_of(entry: host.Entry, given: Any) -> Any:
     """The plugin's options value from a value, a mapping of plain values, or nothing."""
     kind = entry.value.options
-    return given if isinstance(given, kind) else option_values.build(kind, given, f"the {entry.kind} {entry.name!r}")
+    return (
+        given
+        if isinstance(given, kind)
+        else option_values.build(kind, given, f"the {entry.kind} {entry.name!r}")
+    )
 
 
 def _fingerprint(files: Iterable[Path]) -> str:
@@ -84,7 +90,10 @@ def detect(root: PathLike) -> str:
         return matches[0][0]
     if matches:
         listing = "; ".join(f"{name} ({', '.join(match.met)})" for name, match in matches)
-        raise UsageError(f"{path} could be several things: {listing}.", hint="Name it: tlx ingest NAME PATH")
+        raise UsageError(
+            f"{path} could be several things: {listing}.",
+            hint="Name it: tlx ingest NAME PATH",
+        )
     wanted = "; ".join(f"{name}: {', '.join(match.missing)}" for name, match in verdicts)
     raise UsageError(f"{path} is nothing that tlx knows. Missing for {wanted}.")
 
@@ -143,7 +152,7 @@ def ingest(
 
 
 def _nonempty(reading: Reading, path: Path, context: Context) -> Iterable[Any]:
-    """The reading's batches under the progress display; an empty input is an error, not a result."""
+    """The reading's batches under the progress display; an empty input is an error."""
     count = 0
     for batch in context.progress.track(to_batches(reading.content), f"reading {path.name}"):
         count += batch.num_rows

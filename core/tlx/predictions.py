@@ -71,7 +71,10 @@ def write_predictions(
     from tlx.staging import staged
 
     schema = PREDICTION.with_metadata({_META: json.dumps(dict(meta), sort_keys=True).encode()})
-    with staged(path, overwrite=overwrite) as target, pq.ParquetWriter(target, schema, compression="zstd") as file:
+    with (
+        staged(path, overwrite=overwrite) as target,
+        pq.ParquetWriter(target, schema, compression="zstd") as file,
+    ):
         part: list[Prediction] = []
         for prediction in predictions:
             part.append(prediction)

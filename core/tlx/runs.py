@@ -1,15 +1,15 @@
 """A run folder: everything that one training is, in files that other tools can read.
 
-    runs/1/
-      request.json        the resolved request (`tlx.api.TrainRequest`) and the backend's name
-      environment.json    versions, threads, device, dataset fingerprint
-      events.jsonl        what happened, one JSON object per line
-      tensorboard/        scalars
-      checkpoints/        best.* and last.*, each whole or absent
-      predictions/        one Parquet file per split or input
-      thresholds.json     per-class score thresholds, tuned on the validation split
-      metrics.json        the last evaluation
-      MODEL_CARD.md       what it is, for people
+runs/1/
+  request.json        the resolved request (`tlx.api.TrainRequest`) and the backend's name
+  environment.json    versions, threads, device, dataset fingerprint
+  events.jsonl        what happened, one JSON object per line
+  tensorboard/        scalars
+  checkpoints/        best.* and last.*, each whole or absent
+  predictions/        one Parquet file per split or input
+  thresholds.json     per-class score thresholds, tuned on the validation split
+  metrics.json        the last evaluation
+  MODEL_CARD.md       what it is, for people
 """
 
 from __future__ import annotations
@@ -61,7 +61,9 @@ class Run:
         folder = Path(path)
         file = folder / "request.json"
         if not file.is_file():
-            raise UsageError(f"{folder} is not a run folder: it has no request.json.", hint=_runs_near(folder))
+            raise UsageError(
+                f"{folder} is not a run folder: it has no request.json.", hint=_runs_near(folder)
+            )
         try:
             return cls(folder, msgspec.json.decode(file.read_bytes(), type=RunInfo))
         except msgspec.DecodeError as error:
@@ -126,7 +128,11 @@ class Run:
 
 def next_run(root: Path) -> Path:
     """The next free numbered folder below ``root``: runs/1, runs/2, ..."""
-    taken = [int(p.name) for p in root.glob("*") if re.fullmatch(r"\d+", p.name)] if root.is_dir() else []
+    taken = (
+        [int(p.name) for p in root.glob("*") if re.fullmatch(r"\d+", p.name)]
+        if root.is_dir()
+        else []
+    )
     return root / str(max(taken, default=0) + 1)
 
 

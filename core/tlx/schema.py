@@ -74,7 +74,9 @@ OBJECT = pa.struct(
         pa.field("line", pa.int64()),
     ]
 )
-LABEL = pa.struct([pa.field("category", pa.string(), nullable=False), pa.field("present", pa.bool_())])
+LABEL = pa.struct(
+    [pa.field("category", pa.string(), nullable=False), pa.field("present", pa.bool_())]
+)
 ORIGIN = pa.struct([pa.field("path", pa.string(), nullable=False), pa.field("line", pa.int64())])
 RECORD = pa.schema(
     [
@@ -108,16 +110,16 @@ PREDICTION = pa.schema(
 Rows = Sequence[Any]
 
 
-def _list_array(
-    values: Sequence[Sequence[Any]], kind: pa.StructType, build: Any
-) -> pa.ListArray:
+def _list_array(values: Sequence[Sequence[Any]], kind: pa.StructType, build: Any) -> pa.ListArray:
     """Lay lists of values end to end and build their struct array once."""
     offsets = pa.array([0, *accumulate(map(len, values))], type=pa.int32())
     flat = list(chain.from_iterable(values))
     return pa.ListArray.from_arrays(offsets, build(flat), type=pa.list_(kind))
 
 
-def _struct(kind: pa.StructType, columns: Sequence[Any], mask: Sequence[bool] | None = None) -> pa.StructArray:
+def _struct(
+    kind: pa.StructType, columns: Sequence[Any], mask: Sequence[bool] | None = None
+) -> pa.StructArray:
     """Build a struct array from one sequence or array per field; ``mask`` marks null rows."""
     arrays = [
         column if isinstance(column, pa.Array) else pa.array(column, type=field.type)
@@ -258,7 +260,11 @@ def predictions_to_batch(predictions: Sequence[Prediction]) -> pa.RecordBatch:
 def _detections(values: Sequence[Detection]) -> pa.StructArray:
     return _struct(
         DETECTION,
-        ([v.category for v in values], _box_array([v.box for v in values]), [v.score for v in values]),
+        (
+            [v.category for v in values],
+            _box_array([v.box for v in values]),
+            [v.score for v in values],
+        ),
     )
 
 
@@ -322,7 +328,16 @@ def _read_keypoints(array: pa.ListArray) -> list[tuple[Keypoint, ...]]:
 
 
 def _read_objects(flat: pa.StructArray) -> list[Object]:
-    plain = ("object_id", "rotation", "track", "crowd", "difficult", "truncated", "occluded", "line")
+    plain = (
+        "object_id",
+        "rotation",
+        "track",
+        "crowd",
+        "difficult",
+        "truncated",
+        "occluded",
+        "line",
+    )
     return [
         Object(
             category=category,
@@ -371,7 +386,8 @@ def batch_to_records(batch: pa.RecordBatch) -> Iterator[Record]:
     objects = _read_objects(flat_objects)
     label_offsets, flat_labels = _lists(batch.column("labels"))
     labels = [
-        Label(*row) for row in zip(_field(flat_labels, "category"), _field(flat_labels, "present"), strict=True)
+        Label(*row)
+        for row in zip(_field(flat_labels, "category"), _field(flat_labels, "present"), strict=True)
     ]
     attributes = _read_attributes(batch.column("attributes"))
     origins = batch.column("origin")
@@ -400,9 +416,12 @@ def batch_to_predictions(batch: pa.RecordBatch) -> Iterator[Prediction]:
     """The predictions of an Arrow batch of `PREDICTION`, in order."""
     offsets, flat = _lists(batch.column("detections"))
     detections = [
-        Detection(*row)
-        for row in zip(
-            _field(flat, "category"), _read_boxes(flat.field("box")), _field(flat, "score"), strict=True
+        Detection(category, box or _NO_BOX, score)
+        for category, box, score in zip(
+            _field(flat, "category"),
+            _read_boxes(flat.field("box")),
+            _field(flat, "score"),
+            strict=True,
         )
     ]
     for row, image_id in enumerate(batch.column("image_id").to_pylist()):

@@ -68,7 +68,10 @@ def judge(
     )
     chosen = threshold_array(names, thresholds)
     point = precision_recall(
-        joined.objects, joined.detections, category_count=len(names), score_threshold=np.array(chosen)
+        joined.objects,
+        joined.detections,
+        category_count=len(names),
+        score_threshold=np.array(chosen),
     )
     by_class = scores.by_category()
     by_range = scores.by_range()

@@ -81,7 +81,8 @@ def units(dataset: Dataset, by: By, *, official: bool) -> dict[str, Unit]:
         )
     if official and not any(u.official for u in found.values()):
         raise UsageError(
-            f"{dataset.path} states no official split.", hint="Leave out --official to split by ratio."
+            f"{dataset.path} states no official split.",
+            hint="Leave out --official to split by ratio.",
         )
     return found
 
@@ -132,7 +133,8 @@ def _deal(
     ledger = _Ledger(order, ratios, stratify=stratify)
     totals = ledger.totals
     # Units with the rarest class first: later ones can still even out the common classes.
-    order.sort(key=lambda u: (min((totals[c] for c in u.classes), default=1 << 60), -u.images))
+    # Sorting is stable, so units that are equally rare stay in the seed's order.
+    order.sort(key=lambda u: min((totals[c] for c in u.classes if c in totals), default=1 << 60))
     for unit in order:
         ledger.put(unit, min(ratios, key=lambda name: ledger.cost_with(unit, name)))
     if len(order) <= _CLIMB_UNITS:
@@ -158,10 +160,13 @@ class _Ledger:
     """What each split has so far, and how far that is from its share.
 
     The cost of a split is the sum over classes (and images) of the squared difference between its
-    part of the class and its ratio, plus a penalty for a class that is absent from it.
+    part of the class and its ratio, plus 1 for a class that is absent from it: a class that cannot
+    be judged at all is worse than any uneven share.
     """
 
-    def __init__(self, pool: Sequence[Unit], ratios: Mapping[str, float], *, stratify: bool) -> None:
+    def __init__(
+        self, pool: Sequence[Unit], ratios: Mapping[str, float], *, stratify: bool
+    ) -> None:
         self.ratios = ratios
         self.stratify = stratify
         self.totals: dict[str, int] = {}
@@ -198,7 +203,7 @@ class _Ledger:
             after = before + count / total
             change += (after - ratio) ** 2 - (before - ratio) ** 2
             if before == 0:
-                change -= 0.5 * ratio
+                change -= 1.0
         return change
 
 
@@ -221,9 +226,15 @@ def parse_ratios(text: str) -> dict[str, float]:
                 f"{value!r} is not a share.", hint="Write --ratios train=0.7,val=0.15,test=0.15"
             ) from None
     total = sum(ratios.values())
-    if not ratios or len(ratios) != len(parts) or min(ratios.values()) <= 0 or abs(total - 1) > 1e-6:
+    if (
+        not ratios
+        or len(ratios) != len(parts)
+        or min(ratios.values()) <= 0
+        or abs(total - 1) > 1e-6
+    ):
         raise UsageError(
-            f"the shares {text!r} must be positive, have different names, and sum to 1 (they sum to {total:g}).",
+            f"the shares {text!r} must be positive, have different names, and sum to 1 "
+            f"(they sum to {total:g}).",
             hint="Write --ratios train=0.7,val=0.15,test=0.15",
         )
     return ratios
@@ -239,7 +250,9 @@ def with_splits(dataset: Dataset, chosen: Mapping[str, str], by: By) -> Iterator
         column = pa.array(
             [chosen[_key(g, i, by)] for g, i in zip(groups, ids, strict=True)], pa.string()
         )
-        yield batch.set_column(batch.schema.get_field_index("split"), batch.schema.field("split"), column)
+        yield batch.set_column(
+            batch.schema.get_field_index("split"), batch.schema.field("split"), column
+        )
 
 
 @dataclass(frozen=True, slots=True)

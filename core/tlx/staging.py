@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -57,8 +56,8 @@ def staged(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
             raise TlxError(f"nothing was written for {path}")
         if path.exists() or path.is_symlink():
             check_free(path, overwrite)
-            os.replace(path, room / "replaced")
-        os.replace(target, path)
+            path.replace(room / "replaced")
+        target.replace(path)
     except OSError as error:
         if error.filename is not None and not _below(str(error.filename), room, path):
             raise

@@ -209,10 +209,12 @@ def test_ranges_thresholds_and_limits_of_ones_own() -> None:
     assert result.by_range()["tall"].ap50 is None
     assert set(result.summary().values()) == {None}
     assert [size.label for size in ranges] == ["20+ px", "0-5 px", "5-50 px", "50+ px"]
-    wrong: dict[str, Any]
-    for wrong in ({"range_name": "al"}, {"iou_threshold": 0.5}, {"max_detections": 100}):
-        with pytest.raises(ValueError, match="was not evaluated; there are"):
-            result.ap(**{"range_name": "tall", **wrong})
+    with pytest.raises(ValueError, match="range 'al' was not evaluated; there are tall"):
+        result.ap(range_name="al")
+    with pytest.raises(ValueError, match=r"IoU 0\.5 was not evaluated; there are"):
+        result.ap(range_name="tall", iou_threshold=0.5)
+    with pytest.raises(ValueError, match="limit 100 was not evaluated; there are"):
+        result.ar(range_name="tall", max_detections=100)
     with pytest.raises(ValueError, match="'all' was not evaluated; there are tall"):
         result.by_category()
 
@@ -296,6 +298,9 @@ def test_a_match_by_hand() -> None:
 def test_of_equal_overlaps_the_later_ground_truth_is_taken() -> None:
     matches = match(truths((0, 0, A), (0, 0, A)), detections((0, 0, A, 0.5), (0, 0, A, 0.5)))
     assert matches.ground_truth.tolist() == [1, 0]
+    # Later means: of the later category, where categories are disregarded.
+    truth, found = truths((0, 1, A), (0, 0, A)), detections((0, 2, A, 0.5))
+    assert match(truth, found, class_agnostic=True).ground_truth.tolist() == [0]
 
 
 def test_an_exact_threshold_is_reached() -> None:
@@ -304,6 +309,22 @@ def test_an_exact_threshold_is_reached() -> None:
     assert match(truth, half, iou_threshold=0.51).ground_truth.tolist() == [-1]
     same = detections((0, 0, A, 0.5))
     assert match(truth, same, iou_threshold=1.0).ground_truth.tolist() == [0]
+
+
+def test_a_threshold_of_one_forgives_rounding() -> None:
+    truth, almost = truths((0, 0, A)), detections((0, 0, [0, 0, 100, 100 - 1e-9], 0.5))
+    matches = match(truth, almost, iou_threshold=1.0)
+    assert matches.ground_truth.tolist() == [0]
+    assert matches.iou[0] < 1
+
+
+def test_the_overlap_of_a_false_positive_is_with_single_objects() -> None:
+    truth = truths((0, 0, A), (0, 0, [0, 0, 300, 300], "crowd"))
+    found = detections((0, 0, [60, 0, 160, 100], 0.9), (0, 0, [0, 0, 100, 100], 0.8))
+    matches = match(truth, found, iou_threshold=0.9)
+    assert matches.ground_truth.tolist() == [1, 0]
+    far = detections((0, 0, [260, 0, 360, 100], 0.9))
+    assert match(truth, far).iou.tolist() == [0.0]
 
 
 def test_boxes_that_only_touch_share_nothing() -> None:

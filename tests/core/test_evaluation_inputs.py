@@ -71,7 +71,7 @@ def test_bad_ground_truth_is_named(change: dict[str, Any], message: str) -> None
         **change,
     }
     with pytest.raises(ValueError, match=message):
-        GroundTruth(**columns)
+        GroundTruth(**(columns | change))
 
 
 @pytest.mark.parametrize("score", [math.nan, math.inf])

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pycocotools import mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
@@ -28,6 +29,7 @@ from tlx.evaluation import (
     height_ranges,
     match,
 )
+from tlx.evaluation.overlap import pairwise_iou
 
 TOLERANCE = 1e-12
 
@@ -250,6 +252,31 @@ def test_any_boxes_on_a_grid(truth_rows: list[Any], found_rows: list[Any]) -> No
     settings_ |= {"iou_thresholds": (0.25, 0.5, 0.75, 1.0)}
     result = average_precision(truth, found, ranges=COCO_AREA_RANGES, **settings_)
     assert_same_arrays(result, coco_evaluation(truth, found, **settings_))
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(_truth_row, max_size=10), st.lists(_found_row, max_size=14), st.sampled_from([0.5, 1])
+)
+def test_any_matches_on_a_grid(
+    truth_rows: list[Any], found_rows: list[Any], iou_threshold: float
+) -> None:
+    truth, found = as_columns(truth_rows, found_rows)
+    for class_agnostic in (False, True):
+        assert_same_matches(truth, found, iou_threshold, class_agnostic=class_agnostic)
+
+
+def test_overlaps_are_those_of_pycocotools_to_the_last_bit() -> None:
+    truth, found = random_boxes(5, images=1, categories=1, zero_sized=0.1)
+
+    def as_sizes(box: np.ndarray) -> np.ndarray:
+        return np.concatenate([box[:, :2], box[:, 2:] - box[:, :2]], axis=1)
+
+    crowd = truth.crowd.astype(np.uint8).tolist()
+    expected = mask.iou(as_sizes(found.box), as_sizes(truth.box), crowd)
+    row, column = (index.ravel() for index in np.indices(expected.shape))
+    overlaps = pairwise_iou(found.box[row], truth.box[column], truth.crowd[column])
+    np.testing.assert_array_equal(overlaps.reshape(expected.shape), expected)
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -105,7 +105,9 @@ class Augmentation:
         if self.flip and mirrored < 0.5:
             width = np.float32(pixels.shape[-1])
             pixels = pixels.flip(-1)
-            boxes = np.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], 1)
+            boxes = np.stack(
+                [width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], 1
+            )
             classes = np.array(self.swap, dtype=np.int64)[classes]
         return self._colour(pixels, [2.0 * value - 1.0 for value in colour]), boxes, classes
 

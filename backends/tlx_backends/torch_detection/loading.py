@@ -121,29 +121,40 @@ def _collate(items: list[tuple[Tensor, dict[str, Tensor]] | Unreadable]) -> Batc
 
 
 class _EpochOrder(Sampler[list[tuple[int, int]]]):
-    """Batches of (epoch, index); the last one may be smaller."""
+    """Batches of (epoch, index); the last one may be smaller, or larger by what is too small."""
 
-    def __init__(self, count: int, batch_size: int, seed: int) -> None:
+    def __init__(self, count: int, batch_size: int, seed: int, smallest: int) -> None:
         self.count = count
-        self.batch_size = batch_size
         self.seed = seed
         self.epoch = 0
+        starts = list(range(0, count, batch_size))
+        if len(starts) > 1 and count - starts[-1] < smallest:
+            starts.pop()
+        self._bounds = list(zip(starts, [*starts[1:], count], strict=True))
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         order: npt.NDArray[np.int64] = random_numbers.order(self.seed, self.epoch, self.count)
-        for start in range(0, self.count, self.batch_size):
-            chosen = order[start : start + self.batch_size].tolist()
-            yield [(self.epoch, index) for index in chosen]
+        for start, stop in self._bounds:
+            yield [(self.epoch, index) for index in order[start:stop].tolist()]
 
     def __len__(self) -> int:
-        return -(-self.count // self.batch_size)
+        return len(self._bounds)
 
 
 class TrainingBatches:
-    """The batches of any epoch, the same for any number of worker processes."""
+    """The batches of any epoch, the same for any number of worker processes.
 
-    def __init__(self, images: TrainingImages, batch_size: int, workers: int) -> None:
-        self._order = _EpochOrder(len(images.items), batch_size, images.seed)
+    Args:
+        images: The training images.
+        batch_size: Images per batch.
+        workers: Processes that load; 0 loads in this one.
+        smallest: Fewest images that a network can train on at once.
+    """
+
+    def __init__(
+        self, images: TrainingImages, batch_size: int, workers: int, smallest: int
+    ) -> None:
+        self._order = _EpochOrder(len(images.items), batch_size, images.seed, smallest)
         if workers:
             # Each worker fills a cache of its own.
             images.cache.limit //= workers

@@ -82,9 +82,7 @@ def build(settings: NetworkSettings) -> nn.Module:
 
 def _tiny_fcos(rows: int) -> nn.Module:
     body = shufflenet_v2_x0_5(weights=None)
-    levels = {
-        name: str(position) for position, name in enumerate(_TINY_LEVELS)
-    }
+    levels = {name: str(position) for position, name in enumerate(_TINY_LEVELS)}
     backbone = BackboneWithFPN(body, levels, list(_TINY_LEVELS.values()), _TINY_WIDTH)
     norm = partial(nn.GroupNorm, _TINY_GROUPS)
     # FCOSHead builds its parts with 32 groups before they can be replaced, hence the 32.
@@ -92,9 +90,7 @@ def _tiny_fcos(rows: int) -> nn.Module:
     head.classification_head = FCOSClassificationHead(
         _TINY_WIDTH, 1, rows, _TINY_CONVOLUTIONS, norm_layer=norm
     )
-    head.regression_head = FCOSRegressionHead(
-        _TINY_WIDTH, 1, _TINY_CONVOLUTIONS, norm_layer=norm
-    )
+    head.regression_head = FCOSRegressionHead(_TINY_WIDTH, 1, _TINY_CONVOLUTIONS, norm_layer=norm)
     # FCOS counts an object's range in multiples of these sizes, so they equal the strides; the
     # last level is the pooled one that BackboneWithFPN adds.
     sizes = tuple((_TINY_STRIDE << level,) for level in range(len(_TINY_LEVELS) + 1))

@@ -84,9 +84,7 @@ class Restored:
                 {"part": p.part, "restored": p.restored, "moved": p.moved, "new": p.new}
                 for p in self.parts
             ],
-            "classes": [
-                {"class": c.name, "from": c.old, "share": c.share} for c in self.classes
-            ],
+            "classes": [{"class": c.name, "from": c.old, "share": c.share} for c in self.classes],
             "unused": self.unused,
         }
 
@@ -230,9 +228,7 @@ def _named_for(source: WeightSource, state: Mapping[str, Tensor]) -> dict[str, T
         fits = sum(
             1
             for name, value in renamed.items()
-            if name in state
-            and state[name].shape == value.shape
-            and not name.endswith(_IGNORED)
+            if name in state and state[name].shape == value.shape and not name.endswith(_IGNORED)
         )
         if fits > most:
             best, most = renamed, fits

@@ -59,7 +59,7 @@ class NetworkSettings:
             longer=entry.longer,
             mean=mean,
             std=std,
-            channels=options.channels,
+            channels="rgb" if options.channels == "model" else options.channels,
         )
         return settings.resized(options.shorter_side, options.longer_side)
 

@@ -60,9 +60,7 @@ class WeightSource:
             if isinstance(found, Mapping) and isinstance(found.get(name), Mapping):
                 found = found[name]
         tensors = {
-            str(k).removeprefix("module."): v
-            for k, v in found.items()
-            if isinstance(v, Tensor)
+            str(k).removeprefix("module."): v for k, v in found.items() if isinstance(v, Tensor)
         }
         if not tensors:
             raise DataError("holds no named tensors, so it is no weight file.", place=self.path)

@@ -22,7 +22,16 @@ def register(app: App, arguments: list[str], screen: Screen) -> None:
         for entry in host.installed().all("backend"):
             state = entry.value.availability()
             todo = "" if state.ok or state.extra is None else f"; pip install 'tlx[{state.extra}]'"
-            rows.append((entry.name, entry.origin, "ready" if state.ok else "not usable", state.detail + todo))
-            result.append({"name": entry.name, "origin": entry.origin, "ok": state.ok, "detail": state.detail})
+            rows.append(
+                (
+                    entry.name,
+                    entry.origin,
+                    "ready" if state.ok else "not usable",
+                    state.detail + todo,
+                )
+            )
+            result.append(
+                {"name": entry.name, "origin": entry.origin, "ok": state.ok, "detail": state.detail}
+            )
         screen.table("", ("backend", "from", "state", "detail"), rows, left=4)
         screen.result({"backends": result})

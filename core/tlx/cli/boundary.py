@@ -13,7 +13,7 @@ from tlx.errors import TlxError
 INTERRUPTED = 130
 
 
-def run(arguments: Sequence[str]) -> int:
+def run(arguments: Sequence[str]) -> int:  # noqa: PLR0911 - one exit per kind of trouble
     """Run a command and explain what goes wrong; returns the exit code."""
     import cyclopts
 
@@ -37,7 +37,12 @@ def run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         return 0
     except MemoryError:
-        return _explain(screen, "there is not enough memory.", "Try a smaller --batch-size or fewer --workers.", 1)
+        return _explain(
+            screen,
+            "there is not enough memory.",
+            "Try a smaller --batch-size or fewer --workers.",
+            1,
+        )
     except OSError as error:
         reason = _system_reason(error)
         if reason is None:

@@ -57,7 +57,9 @@ def build(arguments: Sequence[str], screen: Screen) -> tuple[App, list[str]]:
     plugged = {entry.name: entry for entry in host.installed().all("command")}
     called = next((a for a in rest if not a.startswith("-")), None)
     if called is not None and called not in COMMANDS and called not in plugged:
-        raise UsageError(f"there is no command {called!r}.", hint=nearest(called, [*COMMANDS, *plugged]))
+        raise UsageError(
+            f"there is no command {called!r}.", hint=nearest(called, [*COMMANDS, *plugged])
+        )
     for name, summary in COMMANDS.items():
         if name == called:
             importlib.import_module(f"tlx.cli.{name}").register(app, rest, screen)

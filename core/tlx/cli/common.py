@@ -20,8 +20,13 @@ from tlx.options import documentation
 class Flags:
     """Flags of every command."""
 
-    json: Annotated[bool, Parameter(negative=(), help="Print the result as JSON on stdout, all talk on stderr.")] = False
-    verbose: Annotated[bool, Parameter(name=("--verbose", "-v"), negative=(), help="Show the traceback of an error.")] = False
+    json: Annotated[
+        bool, Parameter(negative=(), help="Print the result as JSON on stdout, all talk on stderr.")
+    ] = False
+    verbose: Annotated[
+        bool,
+        Parameter(name=("--verbose", "-v"), negative=(), help="Show the traceback of an error."),
+    ] = False
 
 
 def plugin_options(kind: type[Any], title: str) -> Any:
@@ -84,12 +89,16 @@ def show_issues(screen: Screen, issues: IssueLog, journal: str | None = None) ->
     rows = []
     for code, count in issues.counts.most_common():
         first = issues.first(code, 1)
-        rows.append((code, f"{count:,}", first[0].action if first else "", str(first[0]) if first else ""))
+        rows.append(
+            (code, f"{count:,}", first[0].action if first else "", str(first[0]) if first else "")
+        )
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=Text("Issues", "bold"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(
+        title=Text("Issues", "bold"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
+    )
     for name in ("issue", "count", "action", "first"):
         table.add_column(name, overflow="fold", justify="right" if name == "count" else "left")
     for row in rows:

@@ -1,4 +1,4 @@
-"""``tlx convert PATH --to FORMAT -o PATH``: what will be lost is printed before anything is written."""
+"""``tlx convert PATH --to FORMAT -o PATH``: the loss is printed before anything is written."""
 
 from __future__ import annotations
 
@@ -77,15 +77,25 @@ def register(app: App, arguments: list[str], screen: Screen) -> None:
                 "objects": done.objects,
                 "files": list(done.files),
                 "loss": [
-                    {"field": x.field, "count": x.count, "kind": x.kind, "reason": x.reason, "first": list(x.places)}
+                    {
+                        "field": x.field,
+                        "count": x.count,
+                        "kind": x.kind,
+                        "reason": x.reason,
+                        "first": list(x.places),
+                    }
                     for x in done.losses
                 ],
                 "issues": dict(context.issues.counts),
             }
         )
 
-    command.__annotations__["options"] = plugin_options(_merged(writer, reader), "Options of the formats")
-    app.command(command, name="convert", help="Write a dataset, or a foreign folder, in another format.")
+    command.__annotations__["options"] = plugin_options(
+        _merged(writer, reader), "Options of the formats"
+    )
+    app.command(
+        command, name="convert", help="Write a dataset, or a foreign folder, in another format."
+    )
 
 
 def _fields(kind: type[Any]) -> set[str]:

@@ -29,7 +29,11 @@ def show_dataset(screen: Screen, dataset: Dataset, done: str) -> None:
     )
     screen.table("", ("class", "objects", "share"), shares(counts.objects_by_category))
     if counts.labels_by_category:
-        screen.table("", ("image label", "images"), [(n, f"{c:,}") for n, c in counts.labels_by_category.items()])
+        screen.table(
+            "",
+            ("image label", "images"),
+            [(n, f"{c:,}") for n, c in counts.labels_by_category.items()],
+        )
     if dataset.splits():
         show_splits(screen, dataset)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from cyclopts import App, Parameter
+from cyclopts import App
 
 from tlx.cli.common import Flags, make_context, show_issues
 from tlx.cli.screen import Screen, number
@@ -19,7 +19,9 @@ def register(app: App, arguments: list[str], screen: Screen) -> None:
     """Add the command."""
     del arguments
 
-    @app.command(name="eval", help="Judge a run: COCO AP, AP by pixel height, precision and recall.")
+    @app.command(
+        name="eval", help="Judge a run: COCO AP, AP by pixel height, precision and recall."
+    )
     def command(
         run: Path,
         *,
@@ -75,22 +77,48 @@ def _bounds(text: str) -> tuple[float, ...]:
 def show_metrics(screen: Screen, metrics: Mapping[str, Any]) -> None:
     """Print an evaluation as tables of 80 columns."""
     screen.say(
-        f"{metrics['run']}: {metrics['model']} ({metrics['checkpoint']}) on {metrics['dataset']}, split "
-        f"{metrics['split']}: {metrics['images']:,} images, {metrics['objects']:,} objects"
+        f"{metrics['run']}: {metrics['model']} ({metrics['checkpoint']}) on {metrics['dataset']}, "
+        f"split {metrics['split']}: {metrics['images']:,} images, {metrics['objects']:,} objects"
     )
     names = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "ar_100")
-    screen.table("", [n.replace("_", " ").upper() for n in names], [[number(metrics[n]) for n in names]], left=0)
+    screen.table(
+        "",
+        [n.replace("_", " ").upper() for n in names],
+        [[number(metrics[n]) for n in names]],
+        left=0,
+    )
     rows = [
-        (name, f"{c['objects']:,}", number(c["ap"]), number(c["ap50"]), number(c["threshold"], 2),
-         number(c["precision"]), number(c["recall"]), f"{c['false_positives']:,}", f"{c['false_negatives']:,}")
+        (
+            name,
+            f"{c['objects']:,}",
+            number(c["ap"]),
+            number(c["ap50"]),
+            number(c["threshold"], 2),
+            number(c["precision"]),
+            number(c["recall"]),
+            f"{c['false_positives']:,}",
+            f"{c['false_negatives']:,}",
+        )
         for name, c in metrics["by_class"].items()
     ]
     rows.append(
-        ("all", f"{metrics['objects']:,}", number(metrics["ap"]), number(metrics["ap50"]), "",
-         number(metrics["precision"]), number(metrics["recall"]),
-         f"{metrics['false_positives']:,}", f"{metrics['false_negatives']:,}")
+        (
+            "all",
+            f"{metrics['objects']:,}",
+            number(metrics["ap"]),
+            number(metrics["ap50"]),
+            "",
+            number(metrics["precision"]),
+            number(metrics["recall"]),
+            f"{metrics['false_positives']:,}",
+            f"{metrics['false_negatives']:,}",
+        )
     )
-    screen.table("By class (IoU 0.5 at the threshold)", ("class", "objects", "AP", "AP50", "score", "prec.", "recall", "false", "missed"), rows)
+    screen.table(
+        "By class (IoU 0.5 at the threshold)",
+        ("class", "objects", "AP", "AP50", "score", "prec.", "recall", "false", "missed"),
+        rows,
+    )
     screen.table(
         "By height in pixels",
         ("height", "objects", "AP", "AP50", "AR"),
@@ -100,7 +128,8 @@ def show_metrics(screen: Screen, metrics: Mapping[str, Any]) -> None:
         ],
     )
     if metrics["images_without_predictions"]:
-        screen.warn(f"{metrics['images_without_predictions']:,} images of the split have no prediction and were not judged.")
+        number_missing = metrics["images_without_predictions"]
+        screen.warn(f"{number_missing:,} images have no prediction and were not judged.")
     for leak in metrics["leaks"][:3]:
         screen.warn(f"leaky split, the figures are too good: {leak}")
     if len(metrics["leaks"]) > 3:
@@ -108,4 +137,6 @@ def show_metrics(screen: Screen, metrics: Mapping[str, Any]) -> None:
 
 
 def _bin(entry: Mapping[str, Any]) -> str:
-    return f"{entry['low']:g}+" if entry["high"] is None else f"{entry['low']:g} to {entry['high']:g}"
+    return (
+        f"{entry['low']:g}+" if entry["high"] is None else f"{entry['low']:g} to {entry['high']:g}"
+    )

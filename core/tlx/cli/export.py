@@ -36,6 +36,8 @@ def register(app: App, arguments: list[str], screen: Screen) -> None:
             overwrite: Replace what lies at the output.
         """
         del flags
-        files = export(run, to, output, checkpoint=checkpoint, overwrite=overwrite, context=make_context())
+        files = export(
+            run, to, output, checkpoint=checkpoint, overwrite=overwrite, context=make_context()
+        )
         screen.say(f"written: {', '.join(str(f) for f in files)}")
         screen.result({"files": [str(f) for f in files]})

@@ -14,10 +14,15 @@ from tlx.cli.screen import Screen
 from tlx.pipeline import detect, ingest
 
 OnError = Literal["fail", "skip"]
-Output = Annotated[Path | None, Parameter(name=("--output", "-o"), help="Dataset folder to make; SOURCE.tlx by default.")]
+Output = Annotated[
+    Path | None,
+    Parameter(name=("--output", "-o"), help="Dataset folder to make; SOURCE.tlx by default."),
+]
 Overwrite = Annotated[bool, Parameter(negative=(), help="Replace what lies at the output.")]
 DryRun = Annotated[bool, Parameter(negative=(), help="Read everything, report, and keep nothing.")]
-OnErrorFlag = Annotated[OnError, Parameter(help="What a bad record does: end the command, or be skipped and counted.")]
+OnErrorFlag = Annotated[
+    OnError, Parameter(help="What a bad record does: end the command, or be skipped and counted.")
+]
 
 
 def register(app: App, arguments: list[str], screen: Screen) -> None:
@@ -26,7 +31,9 @@ def register(app: App, arguments: list[str], screen: Screen) -> None:
     Raises:
         UsageError: For a first word that is neither a source nor a path, with the nearest source.
     """
-    first = next((a for a in arguments[arguments.index("ingest") + 1 :] if not a.startswith("-")), None)
+    first = next(
+        (a for a in arguments[arguments.index("ingest") + 1 :] if not a.startswith("-")), None
+    )
     if first is not None and not Path(first).exists():
         # A word that is no path is more likely a misspelt source than a misspelt path.
         host.installed().entry("source", first)
@@ -76,7 +83,9 @@ def _command(entry: host.Entry, screen: Screen) -> Any:
         del flags
         _run(entry.name, path, output, values(options), overwrite, dry_run, on_error, screen)
 
-    command.__annotations__["options"] = plugin_options(entry.value.options, f"Options of {entry.name}")
+    command.__annotations__["options"] = plugin_options(
+        entry.value.options, f"Options of {entry.name}"
+    )
     return command
 
 

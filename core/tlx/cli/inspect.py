@@ -56,7 +56,9 @@ def register(app: App, arguments: list[str], screen: Screen) -> None:
         if text or (state is not None and not state.ok):
             screen.result(summarise(screen, data, found, split))
             if state is not None:
-                raise MissingExtra(f"the viewer {viewer!r}", state.extra or "fiftyone", state.detail)
+                raise MissingExtra(
+                    f"the viewer {viewer!r}", state.extra or "fiftyone", state.detail
+                )
             return
         inspect(dataset, predictions=found, viewer=viewer, options=values(options), context=context)
         show_issues(screen, context.issues)
@@ -79,7 +81,9 @@ class _Announcer:
             self.screen.note(str(event["text"]))
 
 
-def summarise(screen: Screen, data: Dataset, predictions: Path | None, split: str | None) -> dict[str, Any]:
+def summarise(
+    screen: Screen, data: Dataset, predictions: Path | None, split: str | None
+) -> dict[str, Any]:
     """Print where the network is wrong: the worst images, the confusions."""
     if predictions is None:
         show_dataset(screen, data, str(data.path))
@@ -98,7 +102,12 @@ def summarise(screen: Screen, data: Dataset, predictions: Path | None, split: st
     screen.table("Worst images", ("image", "false", "missed"), rows)
     confused = mistakes.confused_classes()[:10]
     if confused:
-        screen.table("Confusions", ("labelled", "seen as", "times"), [(a, b, str(n)) for a, b, n in confused], left=2)
+        screen.table(
+            "Confusions",
+            ("labelled", "seen as", "times"),
+            [(a, b, str(n)) for a, b, n in confused],
+            left=2,
+        )
     return {
         "images": len(mistakes.image_ids),
         "false_positives": int(false.sum()),

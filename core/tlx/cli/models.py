@@ -31,7 +31,8 @@ def register(app: App, arguments: list[str], screen: Screen) -> None:
                 ("model and published weights", "M weights", "input"),
                 [
                     (
-                        f"{m.name} ({', '.join(m.weights) or 'no weights'})" + (f"\n  {m.note}" if m.note else ""),
+                        f"{m.name} ({', '.join(m.weights) or 'no weights'})"
+                        + (f"\n  {m.note}" if m.note else ""),
                         f"{m.parameters:.1f}",
                         "x".join(str(side) for side in m.input_size),
                     )
@@ -39,8 +40,14 @@ def register(app: App, arguments: list[str], screen: Screen) -> None:
                 ],
             )
             result += [
-                {"backend": entry.name, "name": m.name, "parameters_millions": m.parameters,
-                 "input_size": list(m.input_size), "weights": list(m.weights), "note": m.note}
+                {
+                    "backend": entry.name,
+                    "name": m.name,
+                    "parameters_millions": m.parameters,
+                    "input_size": list(m.input_size),
+                    "weights": list(m.weights),
+                    "note": m.note,
+                }
                 for m in models
             ]
         screen.result({"models": result})

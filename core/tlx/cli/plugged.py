@@ -6,7 +6,8 @@ from typing import Any
 
 from cyclopts import App
 
-from tlx import host, options as option_values
+from tlx import host
+from tlx import options as option_values
 from tlx.cli.common import Flags, make_context, plugin_options, values
 from tlx.cli.screen import Screen
 
@@ -21,5 +22,7 @@ def register(app: App, entry: host.Entry, screen: Screen) -> None:
         with host.guard(entry):
             screen.result(dict(entry.value.run(chosen, make_context(), screen.say)))
 
-    command.__annotations__["options"] = plugin_options(entry.value.options, f"Options of {entry.name}")
+    command.__annotations__["options"] = plugin_options(
+        entry.value.options, f"Options of {entry.name}"
+    )
     app.command(command, name=entry.name, help=entry.value.summary)

@@ -28,7 +28,13 @@ def register(app: App, arguments: list[str], screen: Screen) -> None:
                     state = found.detail if found.ok else f"not usable: {found.detail}"
                 rows.append((kind, entry.name, entry.origin, f"{entry.value.summary} [{state}]"))
                 result.append(
-                    {"kind": kind, "name": entry.name, "origin": entry.origin, "summary": entry.value.summary, "state": state}
+                    {
+                        "kind": kind,
+                        "name": entry.name,
+                        "origin": entry.origin,
+                        "summary": entry.value.summary,
+                        "state": state,
+                    }
                 )
         screen.table("", ("kind", "name", "from", "summary and state"), rows, left=4)
         for broken in plugins.broken:
@@ -37,7 +43,8 @@ def register(app: App, arguments: list[str], screen: Screen) -> None:
             {
                 "plugins": result,
                 "broken": [
-                    {"plugin": b.plugin, "origin": b.origin, "reason": b.reason} for b in plugins.broken
+                    {"plugin": b.plugin, "origin": b.origin, "reason": b.reason}
+                    for b in plugins.broken
                 ],
             }
         )

@@ -71,7 +71,9 @@ def register(app: App, arguments: list[str], screen: Screen) -> None:
             for d in prediction.detections:
                 if d.score >= limits[d.category]:
                     seen[d.category] = seen.get(d.category, 0) + 1
-        listing = ", ".join(f"{count:,} {name}" for name, count in sorted(seen.items())) or "nothing"
+        listing = (
+            ", ".join(f"{count:,} {name}" for name, count in sorted(seen.items())) or "nothing"
+        )
         screen.say(f"{len(done.tasks):,} images: {listing}; written to {output}")
         show_issues(screen, context.issues)
         screen.result(

@@ -88,7 +88,10 @@ class Screen:
         )
         for place, name in enumerate(columns):
             table.add_column(
-                name, justify="left" if place < left else "right", overflow="fold", no_wrap=place >= left
+                name,
+                justify="left" if place < left else "right",
+                overflow="fold",
+                no_wrap=place >= left,
             )
         for row in rows:
             table.add_row(*(Text(cell) for cell in row))

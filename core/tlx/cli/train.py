@@ -13,7 +13,8 @@ from tlx.cli.screen import Screen
 from tlx.cli.training import TrainingView
 from tlx.context import Context
 from tlx.errors import UsageError
-from tlx.learning import resume as resume_training, train
+from tlx.learning import resume as resume_training
+from tlx.learning import train
 from tlx.runs import Run
 
 DEFAULT_BACKEND = "torch"
@@ -78,7 +79,9 @@ def register(app: App, arguments: list[str], screen: Screen) -> None:
             if resume is not None:
                 run = resume_training(resume, epochs=epochs, context=context)
             elif dataset is None:
-                raise UsageError("no dataset is named.", hint="tlx train DATASET, or tlx train --resume RUN")
+                raise UsageError(
+                    "no dataset is named.", hint="tlx train DATASET, or tlx train --resume RUN"
+                )
             else:
                 run = train(
                     dataset,
@@ -102,7 +105,9 @@ def register(app: App, arguments: list[str], screen: Screen) -> None:
         show_issues(screen, context.issues)
         _show(screen, run)
 
-    command.__annotations__["options"] = plugin_options(entry.value.options, f"Options of {entry.name}")
+    command.__annotations__["options"] = plugin_options(
+        entry.value.options, f"Options of {entry.name}"
+    )
     app.command(command, name="train", help="Fine-tune a pre-trained network on a dataset.")
 
 

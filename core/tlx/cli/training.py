@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from tlx.cli.screen import Screen, number
 from tlx.context import Event
@@ -21,7 +21,7 @@ class TrainingView:
         self._bar: Any = None
         self._task: Any = None
 
-    def __enter__(self) -> TrainingView:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -51,7 +51,13 @@ class TrainingView:
         if not console.is_terminal:
             return
         if self._bar is None:
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+            from rich.progress import (
+                BarColumn,
+                MofNCompleteColumn,
+                Progress,
+                TextColumn,
+                TimeRemainingColumn,
+            )
 
             self._bar = Progress(
                 TextColumn("epoch {task.fields[epoch]}"),
@@ -62,7 +68,9 @@ class TrainingView:
                 console=console,
                 transient=True,
             )
-            self._task = self._bar.add_task("", total=event.get("steps"), epoch="", loss="", speed=0.0)
+            self._task = self._bar.add_task(
+                "", total=event.get("steps"), epoch="", loss="", speed=0.0
+            )
             self._bar.start()
         self._bar.update(
             self._task,
@@ -79,7 +87,9 @@ class TrainingView:
         parts = [f"epoch {event['epoch']}/{event['epochs']}"]
         if event.get("loss") is not None:
             parts.append(f"loss {number(event['loss'])}")
-        parts += [f"val {name} {number(metrics.get(name))}" for name in ("ap", "ap50") if name in metrics]
+        parts += [
+            f"val {name} {number(metrics.get(name))}" for name in ("ap", "ap50") if name in metrics
+        ]
         if event.get("seconds") is not None:
             parts.append(f"{float(event['seconds']):.0f} s")
         if event["epoch"] == 0:

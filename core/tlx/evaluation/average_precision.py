@@ -223,25 +223,30 @@ def _accumulate(
     rows: slice,
 ) -> None:
     """Write the curves of one category, whose detections are `rows`, into the result."""
+    if not result.positives[category].any():
+        return
     # A stable sort of rows in image order: equal scores rank as they do in the COCO API.
     order = rows.start + np.argsort(-boxes.score[rows], kind="stable")
     score, rank = boxes.score[order], boxes.detection_rank[order]
     recall_thresholds = np.asarray(result.recall_thresholds)
+    # [A, T, N]: the cumulative sums run along the detections, which must lie side by side.
+    right = np.ascontiguousarray(true[order].transpose(2, 1, 0))
+    ignored_or_matched = matched[order] | boxes.outside[order, None]
+    wrong = ~np.ascontiguousarray(ignored_or_matched.transpose(2, 1, 0))
     for size, positives in enumerate(result.positives[category].tolist()):
         if not positives:
             continue
         needed = true_positives_needed(positives, recall_thresholds)
-        right = true[order, :, size].T
-        wrong = ~(matched[order, :, size] | boxes.outside[order, None, size]).T
         counted = -1
         for number, limit in enumerate(result.max_detections):
             kept = np.flatnonzero(rank < limit)
             if len(kept) != counted:
                 counted = len(kept)
+                whole = counted == len(rank)
                 sampled = curve(
                     score[kept],
-                    right[:, kept],
-                    wrong[:, kept],
+                    right[size] if whole else right[size][:, kept],
+                    wrong[size] if whole else wrong[size][:, kept],
                     positives=positives,
                     needed=needed,
                 )

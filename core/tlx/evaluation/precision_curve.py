@@ -75,7 +75,7 @@ def curve(
     first = np.cumsum(found) - found
     ordinal = np.arange(len(threshold)) - first[threshold]
     right = ordinal + 1.0
-    wrong = np.cumsum(false_positive, axis=1, dtype=np.int64)[threshold, place]
+    wrong = np.cumsum(false_positive, axis=1, dtype=np.int32)[threshold, place]
 
     # One column more than true positives: it stands for "never reached".
     unreached = int(found.max(initial=0))

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from tlx.evaluation.boxes import Floats, Integers
     from tlx.evaluation.ranges import Range
 
-# The twelve numbers of the COCO API (cocoeval.py, summarize) that are means over ranges.
+# The area ranges that the COCO API quotes beside "all" (cocoeval.py, summarize).
 _AREA_NAMES = ("small", "medium", "large")
 
 

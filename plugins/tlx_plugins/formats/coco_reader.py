@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 import msgspec
 
@@ -54,7 +54,6 @@ _BOTTOM = (
     "It would fit if its y were counted from the bottom, as labelbox2coco did; take the box from "
     "the outline with: --box-from outline"
 )
-_INTEGERS = range(-(2**63), 2**63)
 
 
 @dataclass(slots=True)
@@ -140,7 +139,8 @@ class _FileReader:
     def _record(self, image: CocoImage, uri: str, index: int, annotations: list[int]) -> Record:
         place = f"$.images[{index}]"
         attributes = self._attributes(image.attributes, place)
-        attributes[SOURCE_ID] = image.id
+        # The writer keeps the id that an image had before it got a new one.
+        attributes.setdefault(SOURCE_ID, image.id if _is_int64(image.id) else str(image.id))
         width, height = self._side(image.width, place), self._side(image.height, place)
         size = (width, height) if width and height else None
         objects = (self._object(number, size) for number in annotations)
@@ -164,23 +164,25 @@ class _FileReader:
                 message = f"the category id {category.id!r} appears twice; the first one is kept."
                 self._report("duplicate-category", message, place)
                 continue
-            if category.name in self.names.values():
+            repeated = category.name in self.names.values()
+            self.names[key] = category.name
+            if repeated:
                 message = f"the name {category.name!r} has several ids; they become one class."
                 self._report("duplicate-category", message, place, "merged")
-            self.names[key] = category.name
+                continue
             if category.keypoints:
                 self.keypoint_names[category.name] = category.keypoints
-            number = category.id if isinstance(category.id, int) else None
-            known = classes.setdefault(
-                category.name,
-                Category(
-                    name=category.name,
-                    source_id=number,
-                    supercategory=category.supercategory or None,
-                ),
+            number = category.id if _is_int64(category.id) else None
+            met = Category(
+                name=category.name,
+                source_id=number,
+                supercategory=category.supercategory or None,
             )
-            if known.source_id != number and category.name not in list(self.names.values())[:-1]:
-                message = f"{category.name!r} has the id {number} here and {known.source_id} before."
+            known = classes.setdefault(category.name, met)
+            if known.source_id != number:
+                message = (
+                    f"{category.name!r} has the id {number} here and {known.source_id} before."
+                )
                 self._report("category-id", message, place, "kept")
 
     def _annotations_by_image(self) -> dict[str, list[int]]:
@@ -245,10 +247,8 @@ class _FileReader:
             del attributes["rotation"]
         if isinstance(track, (int, str)):
             del attributes["track_id"]
-        number = annotation.id
-        if number is None and isinstance(attributes.get("object_id"), str):
-            number = str(attributes["object_id"])
-        object_id = attributes.pop("object_id", None) if "object_id" in attributes else number
+        # The writer keeps an id that is no number under this name.
+        object_id = attributes.pop("object_id", annotation.id)
         area = annotation.area
         if area is not None and abs(area - computed_area(box, segmentation)) > 1e-6 * abs(area):
             attributes["area"] = float(area)
@@ -292,9 +292,7 @@ class _FileReader:
             return self._choose("box-outside", f"leaves the image{shown}", box, cut, place)
         return box
 
-    def _compare(
-        self, box: Box, outline: Box, size: tuple[int, int] | None, place: str
-    ) -> Box:
+    def _compare(self, box: Box, outline: Box, size: tuple[int, int] | None, place: str) -> Box:
         """Check the stated box against the bounds of the polygons."""
         allowed = 2.0 + 0.02 * max(outline.width, outline.height)
         if _distance(box, outline) <= allowed:
@@ -372,9 +370,7 @@ class _FileReader:
             return {}
         kept: dict[str, AttributeValue] = {}
         for name, value in values.items():
-            if isinstance(value, (str, bool, float)) or (
-                isinstance(value, int) and value in _INTEGERS
-            ):
+            if isinstance(value, (str, bool, float)) or _is_int64(value):
                 kept[name] = value
             elif value is not None and name not in self.odd_attributes:
                 self.odd_attributes.add(name)
@@ -394,6 +390,10 @@ class _FileReader:
         self.reader.context.issues.report(issue)
 
 
+def _is_int64(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and -(2**63) <= value < 2**63
+
+
 def _flag(value: AttributeValue | None) -> bool | None:
     return value if isinstance(value, bool) else None
 
@@ -410,7 +410,9 @@ def _corners(bbox: tuple[Number, ...]) -> Box | None:
 def _polygon(points: tuple[Number, ...]) -> tuple[float, ...]:
     numbers = tuple(float(value) for value in points if value is not None)
     if len(numbers) != len(points) or len(numbers) < 6 or len(numbers) % 2:
-        raise ValueError(f"has a polygon of {len(points)} numbers where 6, 8, ... finite are needed")
+        raise ValueError(
+            f"has a polygon of {len(points)} numbers where 6, 8, ... finite are needed"
+        )
     return numbers
 
 

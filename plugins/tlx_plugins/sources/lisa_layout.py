@@ -100,9 +100,7 @@ class Layout:
     """
 
     media_root: Path
-    labels: dict[str, dict[str, list[str]]] = field(
-        default_factory=lambda: {"box": {}, "bulb": {}}
-    )
+    labels: dict[str, dict[str, list[str]]] = field(default_factory=lambda: {"box": {}, "bulb": {}})
     frames: dict[str, dict[str, str]] = field(default_factory=dict)
     doubled: list[tuple[str, str]] = field(default_factory=list)
     other_images: int = 0

@@ -7,7 +7,6 @@ the image.
 
 from __future__ import annotations
 
-import hashlib
 import mimetypes
 import random
 from collections.abc import Mapping
@@ -53,9 +52,7 @@ class DocumentMaker:
     tracks: dict[tuple[str | None, str], int] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
 
-    def document(
-        self, record: Record, path: str, findings: ImageFindings | None
-    ) -> dict[str, Any]:
+    def document(self, record: Record, path: str, findings: ImageFindings | None) -> dict[str, Any]:
         """The document of one image.
 
         Args:
@@ -192,17 +189,17 @@ def _attributes(
 
 
 def _classifications(record: Record, state: bool | None) -> dict[str, Any]:
-    labels = [label for label in record.labels if label.present is state]
-    return {
-        "_cls": "Classifications",
-        "classifications": [_classification(record, label) for label in labels],
-    }
+    classifications = [
+        _classification(label_id(record.image_id, "label", place), label)
+        for place, label in enumerate(record.labels)
+        if label.present is state
+    ]
+    return {"_cls": "Classifications", "classifications": classifications}
 
 
-def _classification(record: Record, label: Label) -> dict[str, Any]:
-    key = f"{record.image_id}\0label\0{label.category}\0{label.present}".encode()
+def _classification(identity: str, label: Label) -> dict[str, Any]:
     return {
-        "_id": ObjectId(hashlib.blake2b(key, digest_size=12).digest()),
+        "_id": ObjectId(identity),
         "_cls": "Classification",
         "tags": [],
         "label": label.category,

@@ -176,9 +176,7 @@ async def _refuse(scope: Message, receive: Receive, send: Send, status: int) -> 
     await _answer(send, status, [_PLAIN], _REASONS[status].encode())
 
 
-async def _answer(
-    send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes
-) -> None:
+async def _answer(send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
     fixed = [(b"content-length", str(len(body)).encode()), (b"cache-control", b"no-store")]
     await send({"type": "http.response.start", "status": status, "headers": [*headers, *fixed]})
     await send({"type": "http.response.body", "body": body})

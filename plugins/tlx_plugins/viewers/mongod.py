@@ -31,7 +31,7 @@ _START_SECONDS = 30.0
 
 
 def find_mongod() -> Path | None:
-    """The MongoDB server that came with FiftyOne, else the one on PATH, without importing either."""
+    """The MongoDB server that came with FiftyOne, else the one on PATH; imports nothing."""
     spec = importlib.util.find_spec("fiftyone")
     if spec is not None and spec.origin is not None:
         bundled = Path(spec.origin).parent / "db" / "bin" / "mongod"
@@ -43,7 +43,7 @@ def find_mongod() -> Path | None:
 
 def mongod_version(mongod: Path) -> str:
     """The version such as ``6.0.5``, or ``unknown``."""
-    answer = subprocess.run(
+    answer = subprocess.run(  # noqa: S603 - the program that `find_mongod` found
         [str(mongod), "--version"], capture_output=True, text=True, check=False, timeout=20
     )
     found = re.search(r"v(\d+\.\d+\.\d+)", answer.stdout)
@@ -106,13 +106,14 @@ def _start(mongod: Path, data: Path, path: Path, log: Path) -> subprocess.Popen[
         # An empty database takes 11 MB on disk this way instead of 301 MB.
         *("--wiredTigerEngineConfigString", "log=(prealloc=false,file_max=10MB)"),
     ]
-    return subprocess.Popen(
+    return subprocess.Popen(  # noqa: S603 - the program that `find_mongod` found
         command,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
-        preexec_fn=lambda: die_with_parent(signal.SIGTERM),
+        # One system call through a library that is loaded already, so safe after a fork.
+        preexec_fn=lambda: die_with_parent(signal.SIGTERM),  # noqa: PLW1509
     )
 
 

