@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from tlx.learning import evaluate as evaluate
     from tlx.learning import export as export
     from tlx.learning import inspect as inspect
-    from tlx.learning import predict as predict
     from tlx.learning import train as train
     from tlx.model import Box as Box
     from tlx.model import Category as Category
@@ -45,6 +44,7 @@ if TYPE_CHECKING:
     from tlx.pipeline import ingest as ingest
     from tlx.pipeline import relabel as relabel
     from tlx.pipeline import split as split
+    from tlx.predicting import predict as predict
     from tlx.runs import Run as Run
 
 _HOMES = {
@@ -74,7 +74,7 @@ _HOMES = {
     "evaluate": "learning",
     "export": "learning",
     "inspect": "learning",
-    "predict": "learning",
+    "predict": "predicting",
     "train": "learning",
 }
 

@@ -38,7 +38,7 @@ class NoProgress:
 
 Event = Mapping[str, Any]
 """A step of a long job: always a ``kind`` (``epoch``, ``step``, ``metric``, ``checkpoint``,
-``log``), and plain JSON values."""
+``warning``), and plain JSON values; ``warning`` and ``log`` have a ``message``."""
 
 
 def _drop(event: Event) -> None:

@@ -1,10 +1,9 @@
-"""Training, prediction, evaluation, viewing: the commands on runs, as plain functions."""
+"""Training, evaluation, viewing: the commands on runs, as plain functions."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,38 +11,18 @@ import msgspec
 
 from tlx import class_map, host
 from tlx import options as option_values
-from tlx.api import ImageTask, ModelInfo, TrainRequest
+from tlx.api import ModelInfo, TrainRequest
 from tlx.context import Context
 from tlx.dataset import Dataset
-from tlx.errors import DataError, MissingExtra, UsageError, nearest
-from tlx.pipeline import PathLike, _options_of, _require_path
-from tlx.predictions import PredictionsFile, write_predictions
+from tlx.errors import MissingExtra, UsageError, nearest
+from tlx.pipeline import PathLike, options_of, require_path
+from tlx.predicting import predict_split, run_thresholds, usable_backend
 from tlx.runs import Run, RunInfo, next_run
-from tlx.scoring import DEFAULT_HEIGHTS, FALLBACK_THRESHOLD, Evaluation, judge, tune
+from tlx.scoring import DEFAULT_HEIGHTS, Evaluation, judge, tune
 from tlx.splitting import audit
 from tlx.staging import staged, write_text
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 RUNS = Path("runs")
-
-# Detections below this score are not kept: they cannot change AP in its third digit, and are most
-# of what a dense detector puts out.
-KEPT_SCORE = 0.01
-
-
-def _backend(name: str) -> host.Entry:
-    """The backend, if it can run here.
-
-    Raises:
-        MissingExtra: With the command that installs what it needs.
-    """
-    entry = host.installed().entry("backend", name)
-    state = entry.value.availability()
-    if not state.ok:
-        if state.extra is not None:
-            raise MissingExtra(f"the backend {name!r}", state.extra, state.detail)
-        raise UsageError(f"the backend {name!r} cannot run here: {state.detail}")
-    return entry
 
 
 def _model(entry: host.Entry, name: str | None) -> ModelInfo:
@@ -101,14 +80,14 @@ def train(
         context: Progress, issues and events.
     """
     context = context or Context()
-    entry = _backend(backend)
+    entry = usable_backend(backend)
     info = _model(entry, model)
-    data = Dataset.open(_require_path(dataset, "The dataset"))
+    data = Dataset.open(require_path(dataset, "The dataset"))
     data.require_split(train_split)
     start = class_map.parse(warm_start) if isinstance(warm_start, str) else dict(warm_start or {})
     class_map.require_known(start, data.taxonomy)
     _require_positive(epochs=epochs, batch_size=batch_size)
-    chosen = _options_of(entry, options)
+    chosen = options_of(entry, options)
     folder = Path(output) if output is not None else next_run(RUNS)
     request = TrainRequest(
         dataset=str(data.path.resolve()),
@@ -132,7 +111,7 @@ def train(
     )
     run = Run.create(folder, described, overwrite=overwrite)
     for leak in leaks:
-        context.emit({"kind": "warning", "text": f"leaky split: {leak}"})
+        context.emit({"kind": "warning", "message": f"leaky split: {leak}"})
     return _run_training(run, entry, request, context)
 
 
@@ -149,7 +128,7 @@ def resume(run: PathLike, *, epochs: int | None = None, context: Context | None 
     """
     context = context or Context()
     old = Run.open(run)
-    entry = _backend(old.info.backend)
+    entry = usable_backend(old.info.backend)
     old.checkpoint("last")
     data = Dataset.open(old.info.request.dataset)
     if data.fingerprint != old.info.dataset_fingerprint:
@@ -175,7 +154,7 @@ def _run_training(run: Run, entry: host.Entry, request: TrainRequest, context: C
     run.write_json("result.json", msgspec.to_builtins(result))
     data = Dataset.open(request.dataset)
     if data.counts.images_by_split.get(request.val_split):
-        found = _predict_split(run, data, request.val_split, recording, request.device)
+        found = predict_split(run, data, request.val_split, recording, request.device)
         run.write_json("thresholds.json", tune(data, found.path, request.val_split))
     from tlx.model_card import model_card
 
@@ -204,47 +183,6 @@ def _require_positive(**numbers: int) -> None:
     for name, value in numbers.items():
         if value < 1:
             raise UsageError(f"--{name.replace('_', '-')} must be at least 1, not {value}.")
-
-
-def _checkpoint_digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _predict_split(
-    run: Run, data: Dataset, split: str, context: Context, device: str = "auto", which: str = "best"
-) -> PredictionsFile:
-    """Predictions of a run on one split; made again only when checkpoint or data changed."""
-    from tlx.predictions import open_predictions
-
-    checkpoint = run.checkpoint(which)
-    name = split if which == "best" else f"{split}-{which}"
-    path = run.predictions_path(name)
-    meta = {
-        "dataset": data.fingerprint,
-        "split": split,
-        "checkpoint": _checkpoint_digest(checkpoint),
-        "backend": run.info.backend,
-        "model": run.info.request.model,
-    }
-    if path.is_file():
-        try:
-            old = open_predictions(path)
-        except DataError:
-            old = None
-        if old is not None and dict(old.meta) == meta:
-            return old
-    entry = _backend(run.info.backend)
-    tasks = [
-        ImageTask(record.image_id, str(data.image_path(record.uri)))
-        for record in data.records(split)
-    ]
-    with host.guard(entry):
-        stream = entry.value.predict(
-            checkpoint, tasks, context, device=device, score_threshold=KEPT_SCORE
-        )
-        shown = context.progress.track(stream, f"predicting {split}", total=len(tasks))
-        return write_predictions(path, shown, meta, overwrite=True)
 
 
 def evaluate(
@@ -276,7 +214,7 @@ def evaluate(
     data = Dataset.open(dataset if dataset is not None else opened.info.request.dataset)
     chosen = split or _judged_split(data, opened.info.request.val_split)
     data.require_split(chosen)
-    found = _predict_split(opened, data, chosen, context, device, checkpoint)
+    found = predict_split(opened, data, chosen, context, device, checkpoint)
     thresholds = score_threshold if score_threshold is not None else run_thresholds(opened)
     leaks = [str(leak) for leak in audit(data)]
     metrics = {
@@ -297,148 +235,6 @@ def _judged_split(data: Dataset, val_split: str) -> str:
     return "test" if data.counts.images_by_split.get("test") else val_split
 
 
-def run_thresholds(run: Run) -> Mapping[str, float] | float:
-    """The tuned score threshold per class, or one for all where none was tuned."""
-    tuned = run.read_json("thresholds.json")
-    if not tuned:
-        return FALLBACK_THRESHOLD
-    return {name: float(entry["threshold"]) for name, entry in tuned.items()}
-
-
-@dataclass(frozen=True, slots=True)
-class PredictResult:
-    """What a prediction wrote.
-
-    Attributes:
-        predictions: The predictions file.
-        tasks: The images, with their paths.
-        thresholds: Score per class from which a detection is worth showing.
-    """
-
-    predictions: PredictionsFile
-    tasks: tuple[ImageTask, ...]
-    thresholds: Mapping[str, float] | float
-
-
-def predict(
-    run: PathLike,
-    inputs: PathLike | Iterable[PathLike],
-    output: PathLike,
-    *,
-    split: str | None = None,
-    checkpoint: str = "best",
-    batch_size: int = 8,
-    device: str = "auto",
-    score_threshold: float | None = None,
-    pictures: bool = True,
-    overwrite: bool = False,
-    context: Context | None = None,
-) -> PredictResult:
-    """Detect in a dataset, a folder of images, or single images.
-
-    Writes ``predictions.parquet``, ``predictions.jsonl`` and, unless it is a dataset,
-    ``pictures/`` with the boxes drawn.
-
-    Args:
-        run: The run folder.
-        inputs: A dataset folder, folders and image files.
-        output: The folder to write.
-        split: Only this split of a dataset.
-        checkpoint: ``best`` or ``last``.
-        batch_size: Images at a time.
-        device: Where to predict.
-        score_threshold: Keep detections from this score on; by default everything from 0.01 on is
-            kept in the files, and pictures show what passes the run's tuned thresholds.
-        pictures: Draw pictures.
-        overwrite: Replace what lies at the output.
-        context: Progress and issues.
-    """
-    from tlx import drawing
-
-    context = context or Context()
-    opened = Run.open(run)
-    entry = _backend(opened.info.backend)
-    file = opened.checkpoint(checkpoint)
-    several = [inputs] if isinstance(inputs, str | Path) else list(inputs)  # type: ignore[arg-type]
-    tasks, data = _tasks([Path(str(p)).expanduser() for p in several], split)
-    thresholds = score_threshold if score_threshold is not None else run_thresholds(opened)
-    meta = {
-        "dataset": data.fingerprint if data is not None else None,
-        "split": split,
-        "checkpoint": _checkpoint_digest(file),
-        "backend": opened.info.backend,
-        "model": opened.info.request.model,
-    }
-    dest = Path(output)
-    with staged(dest, overwrite=overwrite) as folder:
-        folder.mkdir()
-        with host.guard(entry):
-            stream = entry.value.predict(
-                file,
-                tasks,
-                context,
-                batch_size=batch_size,
-                device=device,
-                score_threshold=KEPT_SCORE if score_threshold is None else score_threshold,
-            )
-            shown = context.progress.track(stream, "predicting", total=len(tasks))
-            found = write_predictions(folder / "predictions.parquet", shown, meta)
-        encoder = msgspec.json.Encoder()
-        with (folder / "predictions.jsonl").open("wb") as lines:
-            for prediction in found:
-                lines.write(encoder.encode(prediction) + b"\n")
-        if pictures and data is None:
-            classes = (
-                Dataset.open(opened.info.request.dataset).taxonomy if _has_dataset(opened) else None
-            )
-            drawing.draw_predictions(folder / "pictures", found, tasks, thresholds, classes)
-        if context.issues.total:
-            context.issues.write(folder / "issues.jsonl")
-    return PredictResult(
-        PredictionsFile(dest / "predictions.parquet", meta), tuple(tasks), thresholds
-    )
-
-
-def _has_dataset(run: Run) -> bool:
-    return (Path(run.info.request.dataset) / "manifest.json").is_file()
-
-
-def _tasks(inputs: Sequence[Path], split: str | None) -> tuple[list[ImageTask], Dataset | None]:
-    """The images to predict on, sorted, with ids that are unique."""
-    if not inputs:
-        raise UsageError(
-            "there is nothing to predict on.", hint="Give a dataset, a folder, or image files."
-        )
-    if len(inputs) == 1 and (inputs[0] / "manifest.json").is_file():
-        data = Dataset.open(inputs[0])
-        if split is not None:
-            data.require_split(split)
-        return [
-            ImageTask(r.image_id, str(data.image_path(r.uri))) for r in data.records(split)
-        ], data
-    tasks: dict[str, ImageTask] = {}
-    for given in inputs:
-        for image_id, path in _images_below(_require_path(given, "The input")):
-            unique = image_id if image_id not in tasks else path.as_posix()
-            tasks[unique] = ImageTask(unique, str(path))
-    return [tasks[name] for name in sorted(tasks)], None
-
-
-def _images_below(path: Path) -> Iterator[tuple[str, Path]]:
-    if path.is_file():
-        if path.suffix.lower() not in IMAGE_SUFFIXES:
-            raise UsageError(
-                f"{path} is not an image that tlx reads ({', '.join(sorted(IMAGE_SUFFIXES))})."
-            )
-        yield path.name, path
-        return
-    found = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
-    if not found:
-        raise UsageError(f"{path} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}).")
-    for file in found:
-        yield file.relative_to(path).as_posix(), file
-
-
 def inspect(
     dataset: PathLike,
     *,
@@ -455,7 +251,7 @@ def inspect(
         MissingExtra: If the viewer is not installed.
     """
     context = context or Context()
-    data = Dataset.open(_require_path(dataset, "The dataset"))
+    data = Dataset.open(require_path(dataset, "The dataset"))
     found = inspected_predictions(data, run, predictions, split, context)
     entry = host.installed().entry("viewer", viewer)
     state = entry.value.availability()
@@ -464,7 +260,7 @@ def inspect(
             raise UsageError(f"the viewer {viewer!r} cannot run here: {state.detail}")
         raise MissingExtra(f"the viewer {viewer!r}", state.extra, state.detail)
     with host.guard(entry):
-        entry.value.open(data, found, _options_of(entry, options), context)
+        entry.value.open(data, found, options_of(entry, options), context)
 
 
 def inspected_predictions(
@@ -483,7 +279,7 @@ def inspected_predictions(
     opened = Run.open(run)
     chosen = split or _judged_split(data, opened.info.request.val_split)
     data.require_split(chosen)
-    return _predict_split(opened, data, chosen, context).path
+    return predict_split(opened, data, chosen, context).path
 
 
 def export(
@@ -502,7 +298,7 @@ def export(
     """
     context = context or Context()
     opened = Run.open(run)
-    entry = _backend(opened.info.backend)
+    entry = usable_backend(opened.info.backend)
     with staged(Path(output), overwrite=overwrite) as folder:
         folder.mkdir()
         with host.guard(entry):

@@ -31,7 +31,7 @@ from tlx.staging import check_free, staged
 PathLike = str | os.PathLike[str]
 
 
-def _require_path(path: PathLike, what: str) -> Path:
+def require_path(path: PathLike, what: str) -> Path:
     """The path, if it exists; otherwise an error that names what lies beside it."""
     found = Path(path).expanduser()
     if found.exists():
@@ -44,7 +44,7 @@ def _require_path(path: PathLike, what: str) -> Path:
     raise UsageError(f"{what} {found} does not exist.", hint=hint)
 
 
-def _options_of(entry: host.Entry, given: Any) -> Any:
+def options_of(entry: host.Entry, given: Any) -> Any:
     """The plugin's options value from a value, a mapping of plain values, or nothing."""
     kind = entry.value.options
     return (
@@ -80,7 +80,7 @@ def detect(root: PathLike) -> str:
     Raises:
         UsageError: If none does, with what each looked for, or several do, with their reasons.
     """
-    path = _require_path(root, "The path")
+    path = require_path(root, "The path")
     verdicts = []
     for entry in host.installed().all("source"):
         with host.guard(entry):
@@ -125,8 +125,8 @@ def ingest(
     """
     context = context or Context()
     entry = host.installed().entry("source", source)
-    path = _require_path(root, "The path")
-    chosen = _options_of(entry, options)
+    path = require_path(root, "The path")
+    chosen = options_of(entry, options)
     dest = Path(output if output is not None else f"{source}{SUFFIX}")
     if not dry_run:
         check_free(dest, overwrite)
@@ -300,13 +300,13 @@ def convert(
     """
     context = context or Context()
     entry = host.installed().entry("format", to)
-    chosen = _options_of(entry, options)
+    chosen = options_of(entry, options)
     dest = Path(output)
     if not dry_run:
         check_free(dest, overwrite)
     with tempfile.TemporaryDirectory(prefix="tlx-convert-") as room:
         if from_ is None:
-            dataset = Dataset.open(_require_path(path, "The dataset"))
+            dataset = Dataset.open(require_path(path, "The dataset"))
         else:
             temporary = Path(room) / "source.tlx"
             dataset = ingest(from_, path, temporary, options=source_options, context=context)

@@ -103,6 +103,18 @@ class Log:
         return [event for event in self.events if event["kind"] == kind]
 
 
+@pytest.fixture(scope="session")
+def new_scene() -> type[Scene]:
+    """Makes scenes in any folder."""
+    return Scene
+
+
+@pytest.fixture(scope="session")
+def new_log() -> type[Log]:
+    """Makes logs with any policy."""
+    return Log
+
+
 @pytest.fixture
 def scene(tmp_path: Path) -> Scene:
     return Scene(tmp_path)

@@ -30,7 +30,7 @@ def some_records(count: int = 3) -> list[Record]:
             uri=f"clip/{i}.jpg",
             group="clip",
             split="train" if i else None,
-            objects=(Object(category="go", box=Box(1, 2, 3.5, 4)),) * i,
+            objects=(Object(category="go", box=Box(1, 2, 3.5, 4)),) * (i % 4),
         )
         for i in range(count)
     ]

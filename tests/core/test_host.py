@@ -81,7 +81,7 @@ def test_a_hook_that_raises_breaks_nobody_else() -> None:
 
 def test_a_misspelt_hook_is_reported() -> None:
     made = types.ModuleType("toy_e")
-    made.tlx_sauces = hookimpl(lambda: [])  # type: ignore[attr-defined]
+    made.tlx_sauces = hookimpl(list)  # type: ignore[attr-defined]
     sys.modules["toy_e"] = made
     host = PluginHost([metadata.EntryPoint("toy_e", "toy_e", "tlx")])
     assert host.broken or not host.entries
@@ -116,9 +116,10 @@ def test_an_unknown_name_gets_the_nearest() -> None:
 
 def test_a_strangers_exception_names_its_owner() -> None:
     host = PluginHost([module("toy_j", tlx_sources=lambda: [ToySource()])])
-    with pytest.raises(PluginError, match=r"'toy' of unknown failed: ValueError: oops") as caught:
-        with guard(host.entry("source", "toy")):
-            raise ValueError("oops")
+    entry = host.entry("source", "toy")
+    words = r"'toy' of unknown failed: ValueError: oops"
+    with pytest.raises(PluginError, match=words) as caught, guard(entry):
+        raise ValueError("oops")
     assert isinstance(caught.value.__cause__, ValueError)
 
 

@@ -29,7 +29,7 @@ from tlx.schema import (
 )
 
 real = st.floats(allow_nan=False, allow_infinity=False, width=64)
-text = st.text(max_size=12).filter(lambda t: "\ud800" > t or t == "" or t.isprintable())
+text = st.text(max_size=12).filter(lambda t: t < "\ud800" or t == "" or t.isprintable())
 name = st.text(min_size=1, max_size=8)
 flag = st.none() | st.booleans()
 boxes = st.builds(Box, real, real, real, real)

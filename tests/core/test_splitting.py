@@ -57,9 +57,7 @@ def test_shares_are_met_and_the_seed_decides(tmp_path: Path) -> None:
     names = {"b": 1, "c": 1, "d": 2, "e": 3, "f": 4}
     for name, seed in names.items():
         tlx.split(made.path, tmp_path / f"{name}.tlx", seed=seed)
-    by_name = {
-        n: [r.split for r in Dataset.open(tmp_path / f"{n}.tlx").records()] for n in names
-    }
+    by_name = {n: [r.split for r in Dataset.open(tmp_path / f"{n}.tlx").records()] for n in names}
     assert by_name["b"] == by_name["c"]
     assert len({tuple(splits) for splits in by_name.values()}) > 1
     for splits in by_name.values():
@@ -138,7 +136,9 @@ def test_leaks_are_found(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("text", ["0.5,0.6", "train=0.5,train=0.5", "a=x", "train=1.5,val=-0.5", ""])
+@pytest.mark.parametrize(
+    "text", ["0.5,0.6", "train=0.5,train=0.5", "a=x", "train=1.5,val=-0.5", ""]
+)
 def test_bad_ratios_are_refused(text: str) -> None:
     with pytest.raises(UsageError, match="--ratios"):
         parse_ratios(text)

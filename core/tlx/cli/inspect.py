@@ -78,7 +78,7 @@ class _Announcer:
             self.screen.say(f"READY {event['url']}")
             self.screen.note("Press Ctrl-C to close it.")
         elif event.get("kind") in ("log", "warning"):
-            self.screen.note(str(event["text"]))
+            self.screen.note(str(event["message"]))
 
 
 def summarise(

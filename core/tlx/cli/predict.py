@@ -9,7 +9,7 @@ from cyclopts import App, Parameter
 
 from tlx.cli.common import Flags, make_context, show_issues
 from tlx.cli.screen import Screen
-from tlx.learning import predict
+from tlx.predicting import predict
 from tlx.scoring import threshold_array
 
 

