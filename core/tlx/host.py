@@ -76,12 +76,21 @@ class PluginHost:
         except Exception as error:  # noqa: BLE001 - whatever a stranger's import raises is his
             self.broken.append(Broken(point.name, origin, _reason(error)))
             return
+        for name in self._misspelt(plugin):
+            hint = nearest(name, [hook for hook, _ in KINDS.values()])
+            self.broken.append(Broken(point.name, origin, f"there is no hook {name!r}. {hint}"))
         for kind, (hook_name, protocol) in KINDS.items():
             for implementation in getattr(self._manager.hook, hook_name).get_hookimpls():
                 if implementation.plugin is plugin:
                     self._collect(
                         kind, protocol, implementation.function, point.name, distribution, version
                     )
+
+    def _misspelt(self, plugin: object) -> list[str]:
+        """Hook implementations of names that no specification has: pluggy would ignore them."""
+        known = {hook for hook, _ in KINDS.values()}
+        marked = [n for n in dir(plugin) if self._manager.parse_hookimpl_opts(plugin, n)]
+        return sorted(set(marked) - known)
 
     def _collect(
         self,

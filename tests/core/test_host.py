@@ -80,11 +80,9 @@ def test_a_hook_that_raises_breaks_nobody_else() -> None:
 
 
 def test_a_misspelt_hook_is_reported() -> None:
-    made = types.ModuleType("toy_e")
-    made.tlx_sauces = hookimpl(list)  # type: ignore[attr-defined]
-    sys.modules["toy_e"] = made
-    host = PluginHost([metadata.EntryPoint("toy_e", "toy_e", "tlx")])
-    assert host.broken or not host.entries
+    host = PluginHost([module("toy_e", tlx_sauces=lambda: [ToySource()])])
+    assert [b.plugin for b in host.broken] == ["toy_e"]
+    assert "Did you mean 'tlx_sources'" in host.broken[0].reason
 
 
 def test_what_lacks_a_member_is_refused_by_name() -> None:
