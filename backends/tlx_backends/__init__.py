@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from tlx.api import Backend
 from tlx.hooks import hookimpl
-
 from tlx_backends.torch_detection.backend import TorchBackend
 
 

@@ -99,11 +99,14 @@ class Traits:
             ``{"objects.track": "COCO has no tracks"}``. ``attributes`` covers all of them.
         rounds: Fields that are rounded, with how.
         pixel_convention: How the format counts pixels, in words.
+        assumes: Fields that the format has to state even where the dataset does not, with what is
+            written then, such as ``{"objects.crowd": "not stated is written as 0"}``.
     """
 
     drops: Mapping[str, str] = field(default_factory=dict)
     rounds: Mapping[str, str] = field(default_factory=dict)
     pixel_convention: str = "absolute pixels, float, origin top left, half open"
+    assumes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -173,8 +173,10 @@ class Dataset:
                     yield record
 
     def splits(self) -> tuple[str, ...]:
-        """Names of the splits that have images, in order of first appearance."""
-        return tuple(name for name in self.counts.images_by_split if name)
+        """Names of the splits that have images: train, val, test, then others by name."""
+        usual = {"train": "0", "val": "1", "test": "2"}
+        names = (name for name in self.counts.images_by_split if name)
+        return tuple(sorted(names, key=lambda name: (usual.get(name, "3"), name)))
 
     def require_split(self, name: str) -> None:
         """Refuse a split that has no image.

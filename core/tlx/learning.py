@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -112,7 +113,13 @@ def train(
     run = Run.create(folder, described, overwrite=overwrite)
     for leak in leaks:
         context.emit({"kind": "warning", "message": f"leaky split: {leak}"})
-    return _run_training(run, entry, request, context)
+    try:
+        return _run_training(run, entry, request, context)
+    except BaseException:
+        # A run that never reached a checkpoint holds nothing that anybody could go on with.
+        if not any((run.path / "checkpoints").iterdir()):
+            shutil.rmtree(run.path, ignore_errors=True)
+        raise
 
 
 def resume(run: PathLike, *, epochs: int | None = None, context: Context | None = None) -> Run:

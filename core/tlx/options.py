@@ -15,6 +15,7 @@ import dataclasses
 import inspect
 import textwrap
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
@@ -46,16 +47,23 @@ def build(kind: type[T], values: Mapping[str, Any] | None, owner: str) -> T:
         if name not in known:
             raise UsageError(f"{owner} has no option {name!r}.", hint=nearest(name, known))
     try:
-        return msgspec.convert(given, kind, strict=True)
+        return msgspec.convert(given, kind, strict=True, dec_hook=_path)
     except msgspec.ValidationError as error:
         raise UsageError(f"an option of {owner} is wrong: {error}") from error
+
+
+def _path(kind: type[Any], value: Any) -> Any:
+    """Paths are written as text in TOML and in requests."""
+    if issubclass(kind, Path) and isinstance(value, str | Path):
+        return Path(value)
+    raise TypeError(f"expected {kind.__name__}, got {type(value).__name__}")
 
 
 def plain(options: Any) -> dict[str, Any]:
     """An options value as plain JSON values, for a request or a lineage."""
     if not dataclasses.is_dataclass(options):
         return {}
-    value = msgspec.to_builtins(options)
+    value = msgspec.to_builtins(options, enc_hook=str)
     return dict(value)
 
 

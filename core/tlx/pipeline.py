@@ -40,7 +40,8 @@ def require_path(path: PathLike, what: str) -> Path:
     while not parent.exists():
         parent = parent.parent
     names = sorted(p.name for p in parent.iterdir())[:200]
-    hint = f"In {parent}: {nearest(found.name, names)}" if names else f"{parent} is empty."
+    near = nearest(found.name, names).replace("Known:", f"{parent.resolve()} holds:")
+    hint = near if names else f"{parent.resolve()} is empty."
     raise UsageError(f"{what} {found} does not exist.", hint=hint)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from tlx.api import Format, Source
+from tlx.api import Command, Format, Source, Viewer
 from tlx.hooks import hookimpl
+from tlx_plugins.demo.command import DemoCommand
 from tlx_plugins.formats.coco import CocoFormat
 from tlx_plugins.sources.lisa import LisaSource
+from tlx_plugins.viewers.fiftyone_app import FiftyOneViewer
 
 
 @hookimpl
@@ -18,3 +20,15 @@ def tlx_sources() -> list[Source]:
 def tlx_formats() -> list[Format]:
     """Formats that are read and written."""
     return [CocoFormat()]
+
+
+@hookimpl
+def tlx_viewers() -> list[Viewer]:
+    """Viewers of datasets and mistakes."""
+    return [FiftyOneViewer()]
+
+
+@hookimpl
+def tlx_commands() -> list[Command]:
+    """Commands of their own."""
+    return [DemoCommand()]

@@ -45,9 +45,7 @@ class Scene:
                 image_id = f"{split}/{number:03d}.png"
                 record = _draw(random, media, image_id, split, classes, size)
                 records.append(record)
-        kinds = taxonomy or Taxonomy(
-            tuple(Category(name=c, color_defined=True) for c in classes)
-        )
+        kinds = taxonomy or Taxonomy(tuple(Category(name=c, color_defined=True) for c in classes))
         operation = Operation(name="test", version="0")
         return write_dataset(
             self.folder / name, change(records), kinds, media, (operation,), overwrite=True
@@ -74,9 +72,7 @@ def _draw(
         pixels[top + 2 : top + side - 2, left + 2 : left + side - 2] = COLORS.get(
             category, (200, 200, 30)
         )
-        objects.append(
-            Object(category=category, box=Box(left, top, left + side, top + side))
-        )
+        objects.append(Object(category=category, box=Box(left, top, left + side, top + side)))
     file = media / image_id
     file.parent.mkdir(exist_ok=True)
     Image.fromarray(pixels).save(file)

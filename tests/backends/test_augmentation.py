@@ -27,16 +27,16 @@ def scene(boxes):
     return pixels, np.array(boxes, dtype=np.float32), np.arange(len(boxes), dtype=np.int64)
 
 
-box = st.tuples(
-    st.integers(0, 80), st.integers(0, 40), st.integers(8, 20), st.integers(8, 20)
-).map(lambda b: (b[0], b[1], b[0] + b[2], b[1] + b[3]))
+box = st.tuples(st.integers(0, 80), st.integers(0, 40), st.integers(8, 20), st.integers(8, 20)).map(
+    lambda b: (b[0], b[1], b[0] + b[2], b[1] + b[3])
+)
 
 
 @settings(max_examples=60, deadline=None)
 @given(box, st.integers(0, 1000))
 def test_the_box_stays_on_its_object_and_never_vanishes(one, index):
     chosen = augmentation(**PLAIN, scale_jitter=0.5)
-    pixels, boxes, classes = chosen.apply(*scene([one]), random_numbers.for_image(0, 1, index))
+    pixels, boxes, _ = chosen.apply(*scene([one]), random_numbers.for_image(0, 1, index))
     assert len(boxes) == 1
     xmin, ymin, xmax, ymax = boxes[0]
     height, width = pixels.shape[-2:]

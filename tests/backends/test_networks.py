@@ -95,7 +95,7 @@ def test_the_tiny_network_is_tiny_and_sees_from_stride_four():
     model = networks.build(settings(TINY))
     assert sum(p.numel() for p in model.parameters()) < 1_500_000
     features = model.backbone(torch.zeros(1, 3, 128, 192))
-    assert [tuple(f.shape[-2:]) for f in features.values()][0] == (32, 48)
+    assert next(tuple(f.shape[-2:]) for f in features.values()) == (32, 48)
 
 
 @pytest.mark.parametrize("frozen", [0, 1, 4])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 import subprocess
@@ -83,9 +84,7 @@ def test_events_say_what_happened(learned):
 def test_an_earlier_run_starts_a_new_one_and_step_zero_counts(learned, tmp_path, log):
     dataset, run, result, _ = learned
     # A rate that destroys: the start must stay the best.
-    wanted = request(
-        dataset, tmp_path / "run", epochs=1, weights=str(run), learning_rate=0.5
-    )
+    wanted = request(dataset, tmp_path / "run", epochs=1, weights=str(run), learning_rate=0.5)
     again = train(wanted, log)
     assert again.best_epoch == 0
     assert again.metrics == pytest.approx(result.metrics)
@@ -170,9 +169,7 @@ def test_faster_rcnn_resumes_although_it_samples_with_torch(scene, tmp_path, log
     dataset = scene.dataset(splits={"train": 3, "val": 1})
     model = "fasterrcnn_mobilenet_v3_large_320_fpn"
     options = {"trainable_layers": 0, "precision": "float32"}
-    wanted = request(
-        dataset, tmp_path / "whole", model=model, options=options, batch_size=3
-    )
+    wanted = request(dataset, tmp_path / "whole", model=model, options=options, batch_size=3)
     unbroken = train(wanted, log)
     cut = replace(wanted, run=str(tmp_path / "cut"))
     with pytest.raises(KeyboardInterrupt):
@@ -322,10 +319,10 @@ def test_torch_that_does_not_load(monkeypatch):
     def broken(name):
         raise RuntimeError("operator torchvision::nms does not exist")
 
-    monkeypatch.setattr("importlib.import_module", broken)
+    monkeypatch.setattr(importlib, "import_module", broken)
     with pytest.raises(MissingExtra, match="install matching builds"):
         TorchBackend().train(TrainRequest(dataset="", run="", model=TINY), None)
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     found = TorchBackend().availability()
     assert (found.ok, found.extra) == (False, "torch")
     with pytest.raises(MissingExtra, match=r"pip install 'tlx\[torch\]'"):

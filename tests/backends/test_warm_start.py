@@ -114,7 +114,7 @@ def test_the_same_classes_give_the_same_network(start):
 
 def test_split_sigmoid_rows_are_mixed_by_default(start):
     name = SIGMOID[0]
-    old, new, first, table = start(name, blend=None)
+    old, new, _, table = start(name, blend=None)
     fresh, _ = built(name, NEW, seed=2)
     row = "head.classification_head.cls_logits.weight"
     expected = 0.3 * old.state_dict()[row][1] + 0.7 * fresh.state_dict()[row][0]

@@ -150,7 +150,9 @@ def test_published_weights_bring_their_class_names(hub, monkeypatch):
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     published = replace(entry.published[0], file=f"made-up-{digest[:8]}.pth")
     path.rename(hub / published.file)
-    monkeypatch.setattr(starting, "architecture", lambda name: replace(entry, published=(published,)))
+    monkeypatch.setattr(
+        starting, "architecture", lambda name: replace(entry, published=(published,))
+    )
     wanted = request("COCO_V1", LITE, warm_start={"stop": "traffic light", "go": "traffic light"})
     beginning = starting.begin(wanted, ("stop", "go", "car"), TorchOptions())
     key = "head.classification_head.module_list.0.1.weight"

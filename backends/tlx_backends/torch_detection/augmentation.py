@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from tlx.model import Taxonomy
-
 from tlx_backends.torch_detection.images import resize
 from tlx_backends.torch_detection.options import TorchOptions
 
@@ -55,7 +54,7 @@ class Augmentation:
         notes = []
         index = taxonomy.index()
         swap = tuple(
-            index[c.mirror] if c.mirror in index else place
+            place if c.mirror is None else index.get(c.mirror, place)
             for place, c in enumerate(taxonomy.categories)
         )
         one_sided = [
@@ -137,7 +136,8 @@ def _turn_hue(array: npt.NDArray[np.uint8], turns: float) -> npt.NDArray[np.uint
     matrix = (np.linalg.inv(_YIQ) @ rotation @ _YIQ).astype(np.float32)
     # einsum without BLAS gives the same bits whatever the number of threads.
     turned = np.einsum("hwc,dc->hwd", array.astype(np.float32), matrix, optimize=False)
-    return np.clip(np.rint(turned), 0, 255).astype(np.uint8)
+    result: npt.NDArray[np.uint8] = np.clip(np.rint(turned), 0, 255).astype(np.uint8)
+    return result
 
 
 def _zoom(

@@ -13,7 +13,6 @@ from tlx.api import Availability, ImageTask, ModelInfo, TrainRequest, TrainResul
 from tlx.context import Context
 from tlx.errors import MissingExtra
 from tlx.model import Prediction
-
 from tlx_backends.torch_detection.catalog import ARCHITECTURES
 from tlx_backends.torch_detection.options import TorchOptions
 

@@ -13,7 +13,6 @@ import torch
 from torch import nn
 
 from tlx.errors import DataError, TlxError, UsageError
-
 from tlx_backends.torch_detection import networks, weight_files
 from tlx_backends.torch_detection.settings import NetworkSettings
 

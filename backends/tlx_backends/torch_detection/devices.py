@@ -9,7 +9,6 @@ from pathlib import Path
 import torch
 
 from tlx.errors import UsageError
-
 from tlx_backends.torch_detection.catalog import Architecture
 
 _CPU_FACTS = Path("/proc/cpuinfo")
@@ -48,7 +47,7 @@ def uses_bfloat16(choice: str, device: torch.device, entry: Architecture) -> boo
     if choice != "auto":
         return choice == "bfloat16"
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return bool(torch.cuda.is_bf16_supported())
     if not entry.heavy or not _CPU_FACTS.is_file():
         return False
     facts = _CPU_FACTS.read_text(encoding="utf-8", errors="replace")

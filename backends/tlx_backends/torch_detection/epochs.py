@@ -16,7 +16,6 @@ from tlx.api import TrainRequest, TrainResult
 from tlx.context import Context
 from tlx.errors import DataError, TlxError
 from tlx.issues import Issue
-
 from tlx_backends.torch_detection import checkpoints, networks, optimization, random_numbers
 from tlx_backends.torch_detection.loading import Batch, TrainingBatches
 from tlx_backends.torch_detection.options import TorchOptions

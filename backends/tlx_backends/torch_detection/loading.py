@@ -160,7 +160,7 @@ class TrainingBatches:
             images.cache.limit //= workers
         self._loader: DataLoader[Batch] = DataLoader(
             images,  # type: ignore[arg-type]
-            batch_sampler=self._order,  # type: ignore[arg-type]
+            batch_sampler=self._order,
             num_workers=workers,
             collate_fn=_collate,
             persistent_workers=workers > 0,

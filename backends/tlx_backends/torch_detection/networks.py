@@ -31,7 +31,6 @@ from torchvision.models.detection.fcos import (
 from torchvision.ops import FrozenBatchNorm2d
 
 from tlx.errors import UsageError
-
 from tlx_backends.torch_detection.input_layer import InputLayer
 from tlx_backends.torch_detection.settings import NetworkSettings
 
@@ -62,6 +61,7 @@ def build(settings: NetworkSettings) -> nn.Module:
     and, in training, targets with ``boxes`` float [n, 4] (xmin, ymin, xmax, ymax in input pixels)
     and ``labels`` int64 [n] (class rows); detections come back in input pixels.
     """
+    model: Any
     if settings.model == "fcos_shufflenet_v2_x0_5_fpn":
         model = _tiny_fcos(settings.rows)
     else:
@@ -77,7 +77,8 @@ def build(settings: NetworkSettings) -> nn.Module:
     if settings.trainable_layers is not None:
         for stage in frozen_stages(model, settings):
             stage.requires_grad_(False)
-    return model  # type: ignore[no-any-return]
+    network: nn.Module = model
+    return network
 
 
 def _tiny_fcos(rows: int) -> nn.Module:
@@ -95,7 +96,8 @@ def _tiny_fcos(rows: int) -> nn.Module:
     # last level is the pooled one that BackboneWithFPN adds.
     sizes = tuple((_TINY_STRIDE << level,) for level in range(len(_TINY_LEVELS) + 1))
     anchors = AnchorGenerator(sizes, ((1.0,),) * len(sizes))
-    return FCOS(backbone, rows, head=head, anchor_generator=anchors)
+    model: nn.Module = FCOS(backbone, rows, head=head, anchor_generator=anchors)
+    return model
 
 
 def freeze_normalization(root: nn.Module, eps: float) -> None:

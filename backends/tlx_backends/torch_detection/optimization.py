@@ -9,7 +9,6 @@ import torch
 from torch import nn
 
 from tlx.errors import UsageError
-
 from tlx_backends.torch_detection import networks
 from tlx_backends.torch_detection.options import TorchOptions
 

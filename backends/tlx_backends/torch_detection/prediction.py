@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,6 @@ from tlx.context import Context
 from tlx.errors import UsageError
 from tlx.issues import Issue
 from tlx.model import Box, Detection, Prediction
-
 from tlx_backends.torch_detection import checkpoints, devices, networks
 from tlx_backends.torch_detection.images import Fitted, UnreadableImage, fit, read
 from tlx_backends.torch_detection.settings import NetworkSettings

@@ -10,7 +10,6 @@ from typing import Any
 from torch import Tensor, nn
 
 from tlx.errors import DataError, UsageError, nearest
-
 from tlx_backends.torch_detection.class_rows import layout_of, moved, plan_moves
 from tlx_backends.torch_detection.settings import NetworkSettings
 from tlx_backends.torch_detection.weight_files import WeightSource
@@ -131,9 +130,11 @@ def restore(
     used: set[str] = set()
     fitted: dict[str, Tensor] = {}
     for name, fresh in state.items():
-        if name.endswith(_IGNORED):
-            continue
         old = tensors.get(name)
+        if name.endswith(_IGNORED):
+            if old is not None:
+                fitted[name] = old
+            continue
         layout = layout_of(name, entry.family)
         result, verdict = None, "new"
         if old is not None and layout is None and old.shape == fresh.shape:
@@ -153,7 +154,7 @@ def restore(
         if result is not None:
             fitted[name] = result
             used.add(name)
-    if not fitted:
+    if not used:
         raise DataError(
             f"holds {len(tensors)} tensors, and none fits {settings.model} by name and shape.",
             place=source.path,

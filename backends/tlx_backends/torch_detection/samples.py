@@ -20,7 +20,6 @@ from tlx.dataset import Dataset
 from tlx.errors import DataError
 from tlx.issues import Issue
 from tlx.model import Record
-
 from tlx_backends.torch_detection.images import stored_size
 
 _FIRST_PLACES = 3

@@ -1,4 +1,4 @@
-"""What is needed to build a network again and to feed it: plain values that go into a checkpoint."""
+"""What is needed to build a network again and to feed it, as a checkpoint keeps it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from tlx.errors import UsageError
-
 from tlx_backends.torch_detection.catalog import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -104,7 +103,10 @@ class NetworkSettings:
     @classmethod
     def from_plain(cls, values: dict[str, Any]) -> NetworkSettings:
         """The inverse of `plain`."""
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        fields: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
+        }
+        return cls(**fields)
 
 
 def _normalization(entry: Architecture, choice: str) -> tuple[Triple, Triple]:

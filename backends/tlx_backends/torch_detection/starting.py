@@ -10,7 +10,6 @@ from torch import nn
 from torchvision.models import get_model_weights
 
 from tlx.api import TrainRequest
-
 from tlx_backends.torch_detection import checkpoints, networks, weight_files
 from tlx_backends.torch_detection.catalog import Architecture, PublishedWeights, architecture
 from tlx_backends.torch_detection.options import TorchOptions
@@ -33,7 +32,7 @@ class Beginning:
 
 @dataclass(frozen=True, slots=True)
 class _OldHead:
-    """Class rows of a weight file: row by class name, None where it names none, and their number."""
+    """Class rows of a weight file: row by class name, None where it names none; their number."""
 
     rows: Mapping[str, int] | None
     count: int | None

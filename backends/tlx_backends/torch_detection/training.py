@@ -8,7 +8,6 @@ weights as an unbroken one (on one device, with one number of threads).
 from __future__ import annotations
 
 from collections.abc import Mapping
-
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,6 @@ from tlx.api import TrainRequest, TrainResult
 from tlx.context import Context
 from tlx.dataset import Dataset
 from tlx.errors import UsageError
-
 from tlx_backends.torch_detection import checkpoints, devices, networks, optimization
 from tlx_backends.torch_detection.augmentation import Augmentation
 from tlx_backends.torch_detection.epochs import Trainer

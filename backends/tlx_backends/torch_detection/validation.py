@@ -11,7 +11,6 @@ from torch import nn
 from tlx.context import Context
 from tlx.evaluation import Detections, GroundTruth, average_precision
 from tlx.issues import Issue
-
 from tlx_backends.torch_detection.images import Fitted, UnreadableImage
 from tlx_backends.torch_detection.loading import ImageCache
 from tlx_backends.torch_detection.prediction import batches_of_one_size, detect

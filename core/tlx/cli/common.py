@@ -38,7 +38,7 @@ def plugin_options(kind: type[Any], title: str) -> Any:
         [
             (
                 f.name,
-                Annotated[hints[f.name], Parameter(help=texts.get(f.name, ""))],
+                Annotated[hints[f.name], _flag(f.name, hints[f.name], texts.get(f.name, ""))],
                 field(default=f.default)
                 if f.default_factory is _MISSING_FACTORY
                 else field(default_factory=f.default_factory),
@@ -52,6 +52,14 @@ def plugin_options(kind: type[Any], title: str) -> Any:
     group = Parameter(name="*", group=title)
     # The default has to stay absent: cyclopts would otherwise need a value for a required field.
     return Annotated[made | None, group]
+
+
+def _flag(name: str, kind: Any, text: str) -> Parameter:
+    """The flag of a field; the names that mean the same in every command look the same too."""
+    names = {"output": ("--output", "-o")}.get(name)
+    # --no-overwrite would only repeat the default.
+    negative = () if kind is bool and name == "overwrite" else None
+    return Parameter(name=names, help=text, negative=negative)
 
 
 @dataclass

@@ -120,5 +120,5 @@ def show_loss(screen: Screen, to: str, losses: tuple[Loss, ...]) -> None:
         return
     screen.note(f"{to} cannot hold all of it:")
     for loss in losses:
-        first = ", ".join(loss.places)
-        screen.note(f"  {loss.kind} {loss.field} ({loss.count:,}): {loss.reason}; first in {first}")
+        screen.note(f"  {loss.kind} {loss.field} ({loss.count:,}): {loss.reason}")
+        screen.note(f"    first in {loss.places[0]}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import nullcontext, redirect_stdout
 from typing import Any
 
 from cyclopts import App
@@ -19,8 +21,11 @@ def register(app: App, entry: host.Entry, screen: Screen) -> None:
         del flags
         kind = entry.value.options
         chosen = option_values.build(kind, values(options), f"tlx {entry.name}")
-        with host.guard(entry):
-            screen.result(dict(entry.value.run(chosen, make_context(), screen.say)))
+        # A command may run others: with --json only its own result belongs on stdout.
+        quiet = redirect_stdout(sys.stderr) if screen.json_output else nullcontext()
+        with host.guard(entry), quiet:
+            result = dict(entry.value.run(chosen, make_context(), screen.say))
+        screen.result(result)
 
     command.__annotations__["options"] = plugin_options(
         entry.value.options, f"Options of {entry.name}"

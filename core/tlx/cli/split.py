@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 
 from tlx.cli.common import Flags
-from tlx.cli.datasets import describe, show_dataset
+from tlx.cli.datasets import describe, show_splits
 from tlx.cli.screen import Screen
 from tlx.pipeline import split
 
@@ -53,5 +53,6 @@ def register(app: App, arguments: list[str], screen: Screen) -> None:
             seed=seed,
             overwrite=overwrite,
         )
-        show_dataset(screen, made, f"split in {made.path}")
+        screen.say(f"{made.counts.images:,} images split in {made.path}")
+        show_splits(screen, made)
         screen.result({"dataset": str(made.path), **describe(made)})

@@ -92,15 +92,15 @@ class Canvas:
         ends = [camera.project(start), camera.project(end)]
         self.pen.line(ends, fill=color, width=max(1, round(width * scale)))
 
-    def lamp(self, corners: Corners, color: Color, glyph: str) -> None:
-        """Draw a lit lamp: a full disc, or an arrow on a dark one."""
+    def lamp(self, corners: Corners, color: Color, glyph: str) -> Color:
+        """Draw a lit lamp, a full disc or an arrow on a dark one; returns its middle's colour."""
         xmin, ymin, xmax, ymax = corners
         if not glyph:
             self.pen.ellipse(corners, fill=color)
             inset = (xmax - xmin) * 0.27
             core = (min(color[0] + 90, 255), min(color[1] + 70, 255), min(color[2] + 70, 255))
             self.pen.ellipse((xmin + inset, ymin + inset, xmax - inset, ymax - inset), fill=core)
-            return
+            return core
         self.pen.ellipse(corners, fill=(16, 16, 18))
         # An arrow to the left in a unit square; turned for the one that points up.
         arrow = [(0.0, 0.5), (0.5, 0.05), (0.5, 0.32), (1.0, 0.32), (1.0, 0.68), (0.5, 0.68),
@@ -109,6 +109,15 @@ class Canvas:
             arrow = [(y, x) for x, y in arrow]
         width, height = xmax - xmin, ymax - ymin
         self.pen.polygon([(xmin + x * width, ymin + y * height) for x, y in arrow], fill=color)
+        return color
+
+    def color_at(self, corners: Corners) -> Color | None:
+        """The colour in the middle of a rectangle; None outside the picture."""
+        x, y = int((corners[0] + corners[2]) / 2), int((corners[1] + corners[3]) / 2)
+        if not (0 <= x < self.picture.width and 0 <= y < self.picture.height):
+            return None
+        color = self.picture.getpixel((x, y))
+        return (color[0], color[1], color[2]) if isinstance(color, tuple) else None
 
     def glow(self, corners: Corners, color: Color, strength: float) -> None:
         """Remember a light; `shine` adds all of them at the end."""

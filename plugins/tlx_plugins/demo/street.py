@@ -32,11 +32,12 @@ _HOUSING_WIDTH = 0.46
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A labelled light as it was drawn: tag, housing and lit lamp in pixels of the canvas."""
+    """A lit light as it was drawn: tag, housing and lamp in pixels of the canvas, lamp's colour."""
 
     tag: str
     housing: Corners
     bulb: Corners
+    color: Color
 
 
 class Thing(Protocol):
@@ -73,8 +74,12 @@ class Building:
         if self.z > camera.z + 1.2:
             canvas.quad(
                 camera,
-                [(x, 0, near), (x, self.height, near), (x + self.side * 14, self.height, near),
-                 (x + self.side * 14, 0, near)],  # fmt: skip
+                [
+                    (x, 0, near),
+                    (x, self.height, near),
+                    (x + self.side * 14, self.height, near),
+                    (x + self.side * 14, 0, near),
+                ],
                 (dark[0], dark[1], dark[2]),
             )
         canvas.quad(
@@ -95,8 +100,12 @@ class Building:
                 color = canvas.window_light if bright else self.window
                 canvas.quad(
                     camera,
-                    [(x, low, start), (x, low + 1.6, start), (x, low + 1.6, start + step * 0.5),
-                     (x, low, start + step * 0.5)],  # fmt: skip
+                    [
+                        (x, low, start),
+                        (x, low + 1.6, start),
+                        (x, low + 1.6, start + step * 0.5),
+                        (x, low, start + step * 0.5),
+                    ],
                     color,
                 )
         if self.sign is not None and self.z > camera.z + 3:
@@ -233,8 +242,9 @@ class TrafficLight:
         z: Metres along the road.
         x: Middle of the housing.
         y: Lower edge of the housing.
-        arrow: ``left``, ``forward`` or empty for full discs.
-        phases: The tag and the number of frames that it lasts, in turn.
+        phases: The tag and the number of frames that it lasts, in turn; none for a light that is
+            seen from behind.
+        start: The frame in which the first phase begins.
         housing: Colour of the housing.
         backplate: A dark plate with a pale edge behind the housing.
     """
@@ -242,8 +252,8 @@ class TrafficLight:
     z: float
     x: float
     y: float
-    arrow: str
     phases: Sequence[tuple[str, int]]
+    start: int
     housing: Color
     backplate: bool = False
     seen: Seen | None = None
@@ -252,7 +262,7 @@ class TrafficLight:
         """The tag in a frame; None for a light that faces elsewhere."""
         if not self.phases:
             return None
-        frame %= sum(length for _, length in self.phases)
+        frame = (frame - self.start) % sum(length for _, length in self.phases)
         for tag, length in self.phases:
             if frame < length:
                 return tag
@@ -276,16 +286,18 @@ class TrafficLight:
         radius = _HOUSING_WIDTH * 0.36
         for place, name in enumerate(("go", "warning", "stop")):
             middle = self.y + height * (place * 2 + 1) / 6
-            lamp = camera.box(
-                self.x - radius, self.x + radius, middle - radius, middle + radius, z
-            )
+            lamp = camera.box(self.x - radius, self.x + radius, middle - radius, middle + radius, z)
             if tag is None or name != state:
                 canvas.ellipse(lamp, _shaded(LAMP_COLORS[name], 0.13 * shade + 0.04))
                 continue
             glyph = "left" if tag.endswith("Left") else "up" if tag == "goForward" else ""
-            canvas.lamp(lamp, LAMP_COLORS[name], glyph)
+            color = canvas.lamp(lamp, LAMP_COLORS[name], glyph)
             canvas.glow(lamp, LAMP_COLORS[name], 1.0 if canvas.night else 0.45)
-            self.seen = Seen(tag, corners, lamp)
+            self.seen = Seen(tag, corners, lamp, color)
+
+    def is_free(self, canvas: Canvas) -> bool:
+        """Whether nothing was drawn over the lit lamp since; to be asked before `Canvas.shine`."""
+        return self.seen is not None and canvas.color_at(self.seen.bulb) == self.seen.color
 
 
 @dataclass(slots=True)
@@ -317,8 +329,16 @@ def _shaded(color: Color, factor: float) -> Color:
 def random_building(dice: random.Random, z: float, side: int, *, night: bool) -> Building:
     """A building of some height and colour."""
     tone = dice.uniform(0.16, 0.3) if night else dice.uniform(0.45, 0.95)
-    base = dice.choice(((196, 182, 160), (168, 120, 96), (176, 178, 182), (208, 200, 186),
-                        (150, 140, 128), (132, 146, 158)))  # fmt: skip
+    base = dice.choice(
+        (
+            (196, 182, 160),
+            (168, 120, 96),
+            (176, 178, 182),
+            (208, 200, 186),
+            (150, 140, 128),
+            (132, 146, 158),
+        )
+    )
     signs: list[Color] = [(220, 30, 35), (30, 190, 90), (245, 170, 20), (40, 90, 220)]
     return Building(
         z=z,

@@ -21,6 +21,13 @@ _TRAITS = Traits(
         "frame": "COCO has no frame numbers",
         "labels": "COCO has no image-level labels",
     },
+    assumes={
+        "objects.crowd": "COCO's evaluation needs iscrowd: not stated is written as 0",
+        "objects.keypoints.visibility": "not stated is written as 2, visible",
+        "objects.object_id": "COCO needs an id: not stated is written as a number from 1",
+        "width": "COCO needs a size: not stated is read from the image",
+        "height": "COCO needs a size: not stated is read from the image",
+    },
     pixel_convention="absolute pixels, x, y, width, height, float, origin top left, continuous",
 )
 
@@ -185,4 +192,4 @@ def _first_name(path: Path) -> str | None:
 def _common(folders: list[Path]) -> Path:
     import os
 
-    return Path(os.path.commonpath([os.path.abspath(folder) for folder in folders]))
+    return Path(os.path.commonpath([folder.absolute() for folder in folders]))

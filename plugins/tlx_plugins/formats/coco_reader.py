@@ -24,7 +24,6 @@ from tlx.model import (
     Segmentation,
     Taxonomy,
 )
-from tlx_plugins.formats import coco_rle
 from tlx_plugins.formats.coco_file import (
     AnnotationFile,
     CocoAnnotation,
@@ -37,6 +36,7 @@ from tlx_plugins.formats.coco_file import (
     explain,
     load,
 )
+from tlx_plugins.formats.coco_outline import computed_area, keypoints, mask, outline_bounds, polygon
 
 if TYPE_CHECKING:
     from tlx_plugins.formats.coco import CocoOptions
@@ -332,8 +332,8 @@ class _FileReader:
         try:
             outline = decode_outline(annotation.segmentation)
             if isinstance(outline, CocoRle):
-                return _mask(outline)
-            polygons = tuple(_polygon(points) for points in outline or ())
+                return mask(outline)
+            polygons = tuple(polygon(points) for points in outline or ())
         except msgspec.ValidationError as error:
             message, pointer = explain(error)
             inner = (pointer or "$").removeprefix("$")
@@ -347,22 +347,11 @@ class _FileReader:
     def _keypoints(
         self, values: tuple[Number, ...], category: str, place: str
     ) -> tuple[Keypoint, ...]:
-        names = self.keypoint_names.get(category, ())
-        finite = [value for value in values if value is not None]
-        if len(finite) != len(values) or len(values) % 3:
-            message = "are not triples of x, y and visibility; left out."
-            self._report("bad-keypoints", message, f"{place}.keypoints", "changed")
+        try:
+            return keypoints(values, self.keypoint_names.get(category, ()))
+        except ValueError as error:
+            self._report("bad-keypoints", f"{error}.", f"{place}.keypoints", "changed")
             return ()
-        triples = zip(finite[0::3], finite[1::3], finite[2::3], strict=True)
-        return tuple(
-            Keypoint(
-                float(x),
-                float(y),
-                int(v) if v in (0, 1, 2) else None,
-                names[number] if number < len(names) else None,
-            )
-            for number, (x, y, v) in enumerate(triples)
-        )
 
     def _attributes(
         self, values: dict[str, object] | None, place: str
@@ -407,58 +396,6 @@ def _corners(bbox: tuple[Number, ...]) -> Box | None:
     x, y, width, height = map(float, numbers)
     box = Box(x, y, x + width, y + height)
     return box if all(map(math.isfinite, (box.xmin, box.ymin, box.xmax, box.ymax))) else None
-
-
-def _polygon(points: tuple[Number, ...]) -> tuple[float, ...]:
-    numbers = tuple(float(value) for value in points if value is not None)
-    if len(numbers) != len(points) or len(numbers) < 6 or len(numbers) % 2:
-        raise ValueError(
-            f"has a polygon of {len(points)} numbers where 6, 8, ... finite are needed"
-        )
-    return numbers
-
-
-def _mask(outline: CocoRle) -> Segmentation:
-    height, width = outline.size
-    compressed = isinstance(outline.counts, str)
-    if isinstance(outline.counts, str):
-        letters = outline.counts.encode()
-        counts = coco_rle.decompress(letters)
-    else:
-        counts = outline.counts
-        letters = coco_rle.compress(counts)
-    if not 0 < height < 2**31 or not 0 < width < 2**31 or any(count < 0 for count in counts):
-        raise ValueError(f"has a mask of impossible size {height} x {width} or run lengths")
-    if sum(counts) != height * width:
-        raise ValueError(f"has runs of {sum(counts)} pixels for a mask of {height} x {width}")
-    return Segmentation(counts=letters, size=(height, width), compressed=compressed)
-
-
-def outline_bounds(segmentation: Segmentation) -> Box | None:
-    """The box around polygons or a mask, in absolute pixels; None for an empty mask."""
-    if segmentation.polygons:
-        xs = [polygon[0::2] for polygon in segmentation.polygons]
-        ys = [polygon[1::2] for polygon in segmentation.polygons]
-        return Box(min(map(min, xs)), min(map(min, ys)), max(map(max, xs)), max(map(max, ys)))
-    if segmentation.counts is None or segmentation.size is None:
-        return None
-    found = coco_rle.bounds(coco_rle.decompress(segmentation.counts), segmentation.size[0])
-    return None if found is None else Box(*map(float, found))
-
-
-def computed_area(box: Box | None, segmentation: Segmentation | None) -> float:
-    """Area in square pixels: of the polygons by the shoelace formula, the mask, or the box."""
-    if segmentation is not None and segmentation.polygons:
-        return sum(map(_shoelace, segmentation.polygons))
-    if segmentation is not None and segmentation.counts is not None:
-        return float(coco_rle.area(coco_rle.decompress(segmentation.counts)))
-    return box.area if box is not None else 0.0
-
-
-def _shoelace(polygon: tuple[float, ...]) -> float:
-    xs, ys = polygon[0::2], polygon[1::2]
-    crossed = zip(xs, ys, xs[1:] + xs[:1], ys[1:] + ys[:1], strict=True)
-    return abs(sum(x * next_y - next_x * y for x, y, next_x, next_y in crossed)) / 2
 
 
 def _distance(first: Box, second: Box) -> float:

@@ -18,7 +18,8 @@ from tlx.issues import Issue
 from tlx.media import image_size
 from tlx.model import AttributeValue, Box, Category, Keypoint, Object, Record, Segmentation
 from tlx_plugins.formats import coco_rle
-from tlx_plugins.formats.coco_reader import FLAGS, SOURCE_ID, computed_area, outline_bounds
+from tlx_plugins.formats.coco_outline import computed_area, outline_bounds
+from tlx_plugins.formats.coco_reader import FLAGS, SOURCE_ID
 
 if TYPE_CHECKING:
     from tlx.dataset import Dataset
@@ -253,7 +254,7 @@ def _below(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in files)
 
 
-def _category_ids(categories: tuple[Category, ...], keep: bool) -> Mapping[str, int]:  # noqa: FBT001
+def _category_ids(categories: tuple[Category, ...], keep: bool) -> Mapping[str, int]:
     known = [category.source_id for category in categories]
     if keep and len(set(known)) == len(known) and all(n is not None and n >= 0 for n in known):
         return {c.name: c.source_id for c in categories if c.source_id is not None}

@@ -273,7 +273,7 @@ class _Reader:
         return (root / first).read_bytes() == (root / second).read_bytes()
 
     def _frames(self, clip: ClipName, rows: dict[str, list[Row]], file: str) -> Iterator[Record]:
-        """The frames of one clip in order: those with lights and, from the folder, those without."""
+        """The frames of one clip in order: with lights and, from the folder, without."""
         on_disk = self.layout.frames.get(clip.key, {})
         done = self.done.setdefault(clip.key, set())
         by_stem = _by_stem(on_disk, rows)

@@ -149,7 +149,7 @@ def _scan_folder(layout: Layout, folder: Path, relative: str) -> list[str]:
                 continue
             if not name.isascii() and not _is_text(name):
                 layout.unnameable.append(relative + os.fsencode(name).decode("utf-8", "replace"))
-            elif (suffix := os.path.splitext(name)[1].lower()) in IMAGE_SUFFIXES:
+            elif (suffix := _suffix(name)) in IMAGE_SUFFIXES:
                 images.append(name)
             elif suffix == ".csv" and name.lower() in KINDS:
                 key = _folder_key((*_parts(layout.media_root), *relative.split("/")))
@@ -192,7 +192,7 @@ def clip_of(name: str) -> str | None:
 
 def _parts(folder: Path) -> tuple[str, ...]:
     # Two levels above the root are enough to know a sample folder or a clip given as the root.
-    return Path(os.path.abspath(folder)).parts[1:][-3:]
+    return Path(os.path.abspath(folder)).parts[1:][-3:]  # noqa: PTH100 - links keep their names
 
 
 def _folder_key(parts: tuple[str, ...]) -> str:
@@ -209,6 +209,10 @@ def _sample_of(parts: tuple[str, ...]) -> str | None:
         if _SAMPLE_FOLDER.fullmatch(part):
             return part
     return None
+
+
+def _suffix(name: str) -> str:
+    return name[name.rfind(".") :].lower() if "." in name else ""
 
 
 def _is_text(name: str) -> bool:

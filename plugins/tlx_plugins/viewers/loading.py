@@ -63,6 +63,7 @@ class Loaded:
         name: Its name there.
         images: Its samples.
         views: Saved views: their names, and the part of the URL that opens each.
+        first: The view to begin with if none is asked for; None for the whole dataset.
         reused: It was in the database already.
         notes: Sentences for the user on what could not be shown.
     """
@@ -70,6 +71,7 @@ class Loaded:
     name: str
     images: int
     views: Mapping[str, str]
+    first: str | None
     reused: bool
     notes: tuple[str, ...] = ()
 
@@ -80,7 +82,7 @@ class Loaded:
             UsageError: If there is no view of that name.
         """
         if wanted is None:
-            return self.views.get(MISTAKES)
+            return None if self.first is None else self.views[self.first]
         if wanted == "all":
             return None
         for name, slug in self.views.items():
@@ -108,14 +110,15 @@ def load(
     """
     import fiftyone as fo
 
-    print_ = _fingerprint(dataset, predictions, choice)
+    identity = _fingerprint(dataset, predictions, choice)
     stem = re.sub(r"[^A-Za-z0-9_-]+", "-", dataset.path.resolve().stem).strip("-") or "dataset"
-    name = f"{stem}-{print_[:8]}"
+    name = f"{stem}-{identity[:8]}"
     if fo.dataset_exists(name):
         earlier = fo.load_dataset(name)
         state = earlier.info.get("tlx", {})
-        if state.get("fingerprint") == print_:
-            return Loaded(name, len(earlier), state["views"], True, tuple(state["notes"]))
+        if state.get("fingerprint") == identity:
+            first, notes = state["first"], tuple(state["notes"])
+            return Loaded(name, len(earlier), state["views"], first, True, notes)
         # Loading it was interrupted, so nobody has seen or marked it.
         fo.delete_dataset(name)
     findings = None
@@ -136,15 +139,22 @@ def load(
     notes = _notes(maker, layout, len(image_ids), findings)
     say("saving views")
     views = dataset_views(target, layout)
+    first = None
     if findings is not None:
+        first = MISTAKES if len(findings.mistakes.worst_images) else None
         finish_runs(target, runs, findings, image_ids)
         sure = {"score_threshold": choice.score_threshold, "small_height": choice.small_height}
         views = [*mistake_views(target, **sure), *views]
     slugs = save_views(target, views)
     configure_app(target, dataset.taxonomy, layout, judged=findings is not None)
-    target.info["tlx"] = {"fingerprint": print_, "views": slugs, "notes": list(notes)}
+    target.info["tlx"] = {
+        "fingerprint": identity,
+        "views": slugs,
+        "first": first,
+        "notes": list(notes),
+    }
     target.save()
-    return Loaded(name, len(image_ids), slugs, False, notes)
+    return Loaded(name, len(image_ids), slugs, first, False, notes)
 
 
 def known_files() -> set[str]:
@@ -253,6 +263,7 @@ def _documents(
 ) -> Iterator[dict[str, Any]]:
     wanted = None if findings is None else _worst(findings.mistakes, choice.limit)
     left = choice.limit
+    root = dataset.media_root
     for record in dataset.records(choice.split):
         if wanted is not None and record.image_id not in wanted:
             continue
@@ -260,7 +271,7 @@ def _documents(
             if left == 0:
                 return
             left -= 1
-        path = record.uri if "://" in record.uri else str(dataset.image_path(record.uri))
+        path = record.uri if "://" in record.uri else str(root / record.uri)
         found = None if findings is None else findings.of(record.image_id)
         yield maker.document(record, path, found)
 
@@ -346,7 +357,14 @@ def _notes(
         notes.append(f"{len(local)} of {images} image files are not there; the first: {local[0]}")
     if layout.without_box:
         notes.append(f"{layout.without_box} objects have no box and are not shown")
-    if findings is not None and findings.mistakes.unpredicted:
-        count = len(findings.mistakes.unpredicted)
-        notes.append(f"{count} images are not in the predictions file and are not judged")
+    if findings is not None:
+        mistakes = findings.mistakes
+        if mistakes.unpredicted:
+            count = len(mistakes.unpredicted)
+            notes.append(f"{count} images are not in the predictions file and are not judged")
+        if not len(mistakes.worst_images):
+            notes.append(
+                f"no mistake in {len(mistakes.image_ids)} judged images at score "
+                f"{mistakes.score_threshold:g}, so the whole dataset is shown"
+            )
     return tuple(notes)

@@ -45,6 +45,12 @@ class Drive:
     predictions: Path
 
 
+@pytest.fixture(autouse=True)
+def no_database_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests work on databases of their own, whatever the environment says."""
+    monkeypatch.delenv("FIFTYONE_DATABASE_URI", raising=False)
+
+
 @pytest.fixture(scope="session")
 def mongod() -> Path:
     """The database server; tests that need it are skipped where it or FiftyOne is absent."""

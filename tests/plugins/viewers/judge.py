@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 
 from tlx.dataset import Dataset
+from tlx.model import Detection, Prediction
+from tlx.predictions import write_predictions
 from tlx_plugins.viewers import loading
 from tlx_plugins.viewers.loading import Choice, load
 
@@ -44,11 +46,13 @@ def main(path: str, predictions: str) -> dict[str, Any]:
         "track": ours.match(fo.ViewField("objects") > 1).first().ground_truth.detections[1].track,
         "filepaths": len(loading.known_files()),
     }
-    mend_interrupted(ours, again.name)
+    interrupt(ours)
     answer["mended"] = not load(dataset, file, Choice(), _drop).reused
     answer["views_by_add_samples"] = by_add_samples(dataset, file, chosen.name)
     plain = load(dataset, None, Choice(limit=7), _drop)
     answer["plain"] = [plain.images, list(plain.views), plain.opening(None)]
+    perfect = load(dataset, perfect_predictions(dataset, file), Choice(), _drop)
+    answer["perfect"] = [perfect.opening(None), perfect.opening("mistakes"), list(perfect.notes)]
     worst = load(dataset, file, Choice(limit=5), _drop)
     answer["worst"] = fo.load_dataset(worst.name).values("image_id")
     answer["classes_from_disk"] = reopened_report(chosen.name)
@@ -57,6 +61,14 @@ def main(path: str, predictions: str) -> dict[str, Any]:
 
 def _drop(text: str) -> None:
     del text
+
+
+def perfect_predictions(dataset: Dataset, beside: Path) -> Path:
+    found = (
+        Prediction(r.image_id, tuple(Detection(o.category, o.box, 1.0) for o in r.objects if o.box))
+        for r in dataset.records()
+    )
+    return write_predictions(beside.with_name("perfect.parquet"), found, {}, overwrite=True).path
 
 
 def documents(ours: Any) -> list[dict[str, Any]]:
@@ -124,11 +136,10 @@ def view_counts(ours: Any) -> dict[str, list[Any]]:
     return counts
 
 
-def mend_interrupted(ours: Any, name: str) -> None:
+def interrupt(ours: Any) -> None:
     """Make a dataset look like one whose loading was killed."""
     del ours.info["tlx"]
     ours.save()
-    del name
 
 
 def by_add_samples(dataset: Dataset, file: Path, name: str) -> dict[str, list[Any]]:

@@ -87,14 +87,17 @@ def test_opens_on_the_mistakes(open_viewer: Any, chromium: Any, drive: Any, tmp_
                 arg=f"{missed} samples",
             )
             page.wait_for_selector(_DRAWN)
+            page.screenshot(path=tmp_path / "page.png")
             # The page stays open: its connections must not keep the server from ending.
             assert foreign == []
             assert failures == []
             session.process.terminate()
             assert session.process.wait(15) == 0
             assert session.gone(0.0)
+        except BaseException:
+            page.screenshot(path=tmp_path / "failure.png")
+            raise
         finally:
-            page.screenshot(path=tmp_path / "page.png")
             browser.close()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import http.client
 import signal
 import socket
@@ -37,8 +38,11 @@ def get(url: str, target: str, **headers: str) -> tuple[int, dict[str, str]]:
     return answer.status, {name.lower(): value for name, value in answer.getheaders()}
 
 
-def test_serves_behind_the_guard_and_ends_cleanly(open_viewer: Any, drive: Any) -> None:
-    with open_viewer() as session:
+def test_serves_behind_the_guard_and_ends_cleanly(
+    open_viewer: Any, drive: Any, tmp_path: Path
+) -> None:
+    kept = tmp_path / "kept"
+    with open_viewer(database=str(kept)) as session:
         url = session.ready["url"]
         parts = urllib.parse.urlsplit(url)
         assert parts.hostname == "127.0.0.1"
@@ -66,6 +70,7 @@ def test_serves_behind_the_guard_and_ends_cleanly(open_viewer: Any, drive: Any) 
         assert not list(session.room.glob("tlx-inspect-*"))
         with socket.socket() as probe:
             assert probe.connect_ex(("127.0.0.1", parts.port or 0)) != 0
+    assert [p.name for p in kept.iterdir() if p.is_dir()] == ["fiftyone-1.22-mongodb-6"]
 
 
 def test_nothing_outlives_a_killed_viewer(open_viewer: Any) -> None:
@@ -83,6 +88,24 @@ def test_nothing_outlives_a_killed_viewer(open_viewer: Any) -> None:
     )
     subprocess.run([sys.executable, "-c", script], check=True, timeout=30)
     assert not left[0].exists(), "the next viewer clears away what a killed one left"
+
+
+def test_a_database_of_the_user_is_used_and_left_running(
+    open_viewer: Any, mongod: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import pymongo
+
+    with private_room() as room, running_mongod(mongod, room / "database", room) as server:
+        monkeypatch.setenv("FIFTYONE_DATABASE_URI", server.uri)
+        with open_viewer() as session:
+            assert len(session.children) == 1
+            session.process.terminate()
+            assert session.process.wait(15) == 0
+            assert session.gone(0.0)
+        assert server.process.poll() is None
+        with pymongo.MongoClient(server.uri) as client:
+            names = {n for n in client.list_database_names() if n.startswith("tlx")}
+    assert names == {f"tlx_{getpass.getuser()}"}
 
 
 def test_what_the_loader_refuses_comes_back_as_its_own_error(

@@ -119,3 +119,10 @@ def test_a_limit_keeps_the_images_with_most_mistakes(judged: dict[str, Any], dri
     found = find_mistakes(drive.dataset, drive.predictions)
     worst = [found.image_ids[row] for row in found.worst_images[:5]]
     assert sorted(judged["worst"]) == sorted(worst)
+
+
+def test_without_a_mistake_the_whole_dataset_is_shown(judged: dict[str, Any]) -> None:
+    first, asked_for, notes = judged["perfect"]
+    assert first is None
+    assert asked_for == "mistakes"
+    assert any("no mistake in 40 judged images" in note for note in notes)

@@ -1,0 +1,518 @@
+"""COCO read and written; pycocotools judges what is written."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from pycocotools import mask as judge
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from tlx.context import Context
+from tlx.dataset import Dataset, Operation, write_dataset
+from tlx.errors import DataError, TlxError, UsageError
+from tlx.issues import IssueLog
+from tlx.model import Box, Category, Keypoint, Object, Record, Segmentation, Taxonomy
+from tlx_plugins.formats import coco_rle
+from tlx_plugins.formats.coco import CocoFormat, CocoOptions
+
+DATA = Path(__file__).parents[2].parent / "shared" / "data"
+FORMAT = CocoFormat()
+
+# pycocotools' own decoder is behind NumPy's protocol for copies.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+
+def store(folder: Path, records: Iterable[Record], taxonomy: Any, root: Path) -> Dataset:
+    lineage = (Operation(name="test", version="0"),)
+    return write_dataset(folder, records, taxonomy, root, lineage)
+
+
+def read(
+    root: Path, policy: str = "fail", **options: Any
+) -> tuple[list[Record], IssueLog, Taxonomy]:
+    context = Context(issues=IssueLog(policy))  # type: ignore[arg-type]
+    reading = FORMAT.read(root, CocoOptions(**options), context)
+    records = list(reading.content)
+    assert callable(reading.taxonomy)
+    return records, context.issues, reading.taxonomy()  # type: ignore[return-value]
+
+
+def dataset_of(root: Path, folder: Path, **options: Any) -> Dataset:
+    reading = FORMAT.read(root, CocoOptions(**options), Context())
+    return store(folder, reading.content, reading.taxonomy, reading.media_root)
+
+
+def write(dataset: Dataset, dest: Path, policy: str = "fail", **options: Any) -> Any:
+    context = Context(issues=IssueLog(policy))  # type: ignore[arg-type]
+    return FORMAT.write(dataset, dest, CocoOptions(**options), context)
+
+
+def document(**changes: Any) -> dict[str, Any]:
+    value: dict[str, Any] = {
+        "images": [{"id": 7, "file_name": "a.jpg", "width": 100, "height": 80}],
+        "annotations": [{"id": 3, "image_id": 7, "category_id": 5, "bbox": [10, 20, 30, 40]}],
+        "categories": [{"id": 5, "name": "car"}, {"id": 2, "name": "bus"}],
+    }
+    return value | changes
+
+
+def annotated(**changes: Any) -> dict[str, Any]:
+    base = {"id": 3, "image_id": 7, "category_id": 5, "bbox": [10, 20, 30, 40]}
+    return document(annotations=[base | changes])
+
+
+def load_judge(path: Path) -> COCO:
+    with contextlib.redirect_stdout(io.StringIO()):
+        return COCO(str(path))
+
+
+@pytest.fixture
+def put(tmp_path: Path) -> Any:
+    def save(value: Any, name: str = "labels.json") -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(value if isinstance(value, str) else json.dumps(value))
+        return path
+
+    return save
+
+
+def alike(record: Record) -> Record:
+    """What must survive: all but where the label file and the image folder lie."""
+    name = record.image_id.rpartition("/")[2]
+    return msgspec.structs.replace(record, origin=None, split=None, image_id=name, uri=name)
+
+
+REAL = [
+    "coco_val2017_sample/instances.json",
+    "coco_val2017_sample/rle.json",
+    "labelformat_fixtures/COCO/train.json",
+    "seed_peaches/data/peaches_training_coco.json",
+    "seed_peaches/data/peaches_test_coco.json",
+]
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_real_files_round_trip_and_open_in_pycocotools(tmp_path: Path, name: str) -> None:
+    if not DATA.is_dir():
+        pytest.skip(f"no folder {DATA}")
+    first = dataset_of(DATA / name, tmp_path / "a.tlx")
+    source = json.loads((DATA / name).read_text())
+    assert first.counts.images == len(source["images"])
+    assert first.counts.objects == len(source["annotations"])
+    report = write(first, tmp_path / "out")
+    assert (report.images, report.objects) == (first.counts.images, first.counts.objects)
+    second = dataset_of(tmp_path / "out", tmp_path / "b.tlx")
+    assert [alike(r) for r in first.records()] == [alike(r) for r in second.records()]
+    assert first.taxonomy == second.taxonomy
+    opened = load_judge(tmp_path / "out" / report.files[0])
+    assert min(opened.anns) >= 1
+    assert min(opened.imgs) >= 1
+    source_ids = {c["id"] for c in source["categories"]}
+    assert set(opened.cats) == source_ids
+    for annotation in opened.anns.values():
+        if annotation.get("segmentation"):
+            assert opened.annToMask(annotation).any()
+
+
+@pytest.mark.parametrize("name", REAL[:2])
+def test_perfect_predictions_score_one(tmp_path: Path, name: str) -> None:
+    if not DATA.is_dir():
+        pytest.skip(f"no folder {DATA}")
+    write(dataset_of(DATA / name, tmp_path / "a.tlx"), tmp_path / "labels.json")
+    truth, written = load_judge(DATA / name), load_judge(tmp_path / "labels.json")
+    results = [
+        {k: a[k] for k in ("image_id", "category_id", "bbox")} | {"score": 1.0}
+        for a in truth.anns.values()
+        if not a["iscrowd"]
+    ]
+    with contextlib.redirect_stdout(io.StringIO()):
+        evaluation = COCOeval(written, written.loadRes(results), "bbox")
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    assert evaluation.stats[0] == pytest.approx(1.0, abs=1e-12)
+    # The pixels of every mask are those of the source.
+    for number, annotation in truth.anns.items():
+        assert np.array_equal(truth.annToMask(annotation), written.annToMask(written.anns[number]))
+        assert written.anns[number]["area"] == pytest.approx(annotation["area"], rel=1e-9)
+        assert written.anns[number]["iscrowd"] == annotation["iscrowd"]
+
+
+@pytest.mark.parametrize(
+    ("folder", "boxes"), [("seed_peaches/data", 28), ("seed_wastebottle/data", 9)]
+)
+def test_boxes_counted_from_the_bottom_are_found(folder: str, boxes: int) -> None:
+    if not DATA.is_dir():
+        pytest.skip(f"no folder {DATA}")
+    _, issues, _ = read(DATA / folder)
+    assert issues.counts == {"box-outline-mismatch": boxes}
+    assert all("counted from the bottom" in issue.message for issue in issues.kept)
+    records, issues, _ = read(DATA / folder, box_from="outline")
+    assert issues.actions == {"requested": boxes}
+    for record in records:
+        for thing in record.objects:
+            assert thing.segmentation is not None
+            assert thing.box is not None
+            assert thing.box.ymax == max(max(p[1::2]) for p in thing.segmentation.polygons)
+
+
+def test_splits_of_the_seed(tmp_path: Path) -> None:
+    if not DATA.is_dir():
+        pytest.skip(f"no folder {DATA}")
+    dataset = dataset_of(DATA / "seed_peaches" / "data", tmp_path / "a.tlx")
+    assert dataset.counts.images_by_split == {"test": 2, "train": 6, "val": 2}
+    report = write(dataset, tmp_path / "out")
+    assert report.files == tuple(
+        f"annotations/instances_{s}.json" for s in ("test", "train", "val")
+    )
+    again = dataset_of(tmp_path / "out", tmp_path / "b.tlx")
+    assert again.counts.images_by_split == dataset.counts.images_by_split
+    with pytest.raises(UsageError, match="3 splits"):
+        write(dataset, tmp_path / "one.json")
+
+
+class TestReading:
+    def test_fields(self, put: Any) -> None:
+        value = annotated(
+            iscrowd=1,
+            attributes={"occluded": True, "track_id": 4, "color": "red", "n": 3, "none": None},
+        )
+        (record,), issues, taxonomy = read(put(value))
+        (thing,) = record.objects
+        assert (thing.box, thing.object_id, thing.category) == (Box(10, 20, 40, 60), "3", "car")
+        assert (thing.crowd, thing.occluded, thing.difficult) == (True, True, None)
+        assert (thing.track, thing.attributes) == ("4", {"color": "red", "n": 3})
+        assert record.attributes == {"coco_image_id": 7}
+        assert (record.width, record.height, record.split) == (100, 80, None)
+        assert taxonomy.categories == (
+            Category(name="car", source_id=5),
+            Category(name="bus", source_id=2),
+        )
+        assert issues.total == 0
+
+    def test_ids_as_text_and_urls(self, put: Any) -> None:
+        image = {"id": "x1", "file_name": "https://host/a%20b.jpg?x=1", "width": 9, "height": 9}
+        thing = {"id": "q", "image_id": "x1", "category_id": 5, "bbox": [1, 1, 2, 2]}
+        (record,), _, _ = read(put(document(images=[image], annotations=[thing])))
+        assert record.uri == "https://host/a%20b.jpg?x=1"
+        assert record.objects[0].object_id == "q"
+
+    @pytest.mark.parametrize(
+        ("value", "code"),
+        [
+            (annotated(image_id=8), "unknown-image"),
+            (annotated(category_id=6), "unknown-category"),
+            (annotated(bbox=None), "no-box"),
+            (annotated(bbox=[1, 2, float("nan"), 4]), "bad-box"),
+            (annotated(bbox=[1, 2, float("inf"), 4]), "bad-box"),
+            (annotated(bbox=[1, 2, 3]), "bad-box"),
+            (annotated(bbox=[1, 2, -3, 4]), "degenerate-box"),
+            (annotated(bbox=[1, 2, 0, 4]), "degenerate-box"),
+            (annotated(segmentation=[[1, 2, 3, 4, 5]]), "bad-outline"),
+            (annotated(segmentation=[1, 2, 3, 4, 5, 6]), "bad-outline"),
+            (annotated(segmentation={"size": [4, 4], "counts": [3]}), "bad-outline"),
+            (annotated(segmentation={"size": [4, 4], "counts": "\u00e9"}), "bad-outline"),
+            (annotated(keypoints=[1, 2]), "bad-keypoints"),
+            (annotated(attributes={"a": [1]}), "bad-attribute"),
+            (document(images=[*document()["images"]] * 2), "duplicate-image-id"),
+            (
+                document(images=[document()["images"][0], document()["images"][0] | {"id": 8}]),
+                "duplicate-image",
+            ),
+            (document(images=[{"id": 7, "width": 5, "height": 5}]), "no-file-name"),
+            (document(images=[document()["images"][0] | {"width": -5}]), "bad-size"),
+            (
+                document(categories=[{"id": 5, "name": "a"}, {"id": 5, "name": "b"}]),
+                "duplicate-category",
+            ),
+        ],
+    )
+    def test_bad_records(self, put: Any, value: Any, code: str) -> None:
+        path = put(value)
+        _, issues, _ = read(path, "skip")
+        assert issues.counts == {code: 1}
+        assert issues.lost == 1
+        with pytest.raises(DataError, match=r"labels\.json: \$\."):
+            read(path)
+
+    def test_box_from_an_outline(self, put: Any) -> None:
+        value = annotated(bbox=None, segmentation=[[10, 10, 20, 12, 15, 30]])
+        (record,), issues, _ = read(put(value))
+        assert record.objects[0].box == Box(10, 10, 20, 30)
+        assert issues.actions == {"kept": 1}
+
+    def test_box_outside(self, put: Any) -> None:
+        path = put(annotated(bbox=[90, 20, 30, 40]))
+        assert read(path)[0][0].objects[0].box == Box(90, 20, 120, 60)
+        assert read(path, bad_boxes="clip")[0][0].objects[0].box == Box(90, 20, 100, 60)
+        assert read(path, bad_boxes="drop")[0][0].objects == ()
+
+    def test_one_name_with_two_ids_is_one_class(self, put: Any) -> None:
+        value = document(categories=[{"id": 5, "name": "car"}, {"id": 0, "name": "car"}])
+        _, issues, taxonomy = read(put(value))
+        assert taxonomy.names == ("car",)
+        assert issues.actions == {"merged": 1}
+
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [
+            ("", "is not JSON"),
+            ('{"images": [', r"labels\.json:1: is not JSON"),
+            ('{"annotations": []}', "missing required field `images`"),
+            (json.dumps(document(images=[{"id": 1, "width": "9"}])), r"at \$\.images\[0\]\.width"),
+            ('[{"image_id": 1, "score": 0.5}]', "results"),
+        ],
+    )
+    def test_no_coco(self, put: Any, text: str, said: str) -> None:
+        with pytest.raises(DataError, match=said):
+            read(put(text))
+
+    def test_panoptic_is_named(self) -> None:
+        if not DATA.is_dir():
+            pytest.skip(f"no folder {DATA}")
+        with pytest.raises(DataError, match="panoptic"):
+            read(DATA / "coco_val2017_sample" / "panoptic.json")
+
+    def test_wrong_places(self, tmp_path: Path) -> None:
+        with pytest.raises(UsageError, match="does not exist"):
+            read(tmp_path / "none")
+        with pytest.raises(DataError, match=r"looked for annotations/\*\.json.*empty"):
+            read(tmp_path)
+        with pytest.raises(UsageError, match=r"x\.json is not a file"):
+            read(tmp_path, annotations="x.json")
+
+    def test_the_layout_of_the_original(self, put: Any, tmp_path: Path) -> None:
+        put(document(), "annotations/instances_val2017.json")
+        other = document(images=[document()["images"][0] | {"file_name": "b.jpg"}])
+        put(other, "annotations/instances_train2017.json")
+        put(document(), "annotations/captions_val2017.json")
+        for folder, name in (("val2017", "a.jpg"), ("train2017", "b.jpg")):
+            (tmp_path / folder).mkdir()
+            Image.new("RGB", (100, 80)).save(tmp_path / folder / name)
+        records, issues, _ = read(tmp_path)
+        assert [(r.split, r.uri) for r in records] == [
+            ("train", "train2017/b.jpg"),
+            ("val", "val2017/a.jpg"),
+        ]
+        assert issues.counts == {"other-file": 1}
+
+    def test_the_layout_of_roboflow(self, put: Any) -> None:
+        path = None
+        for folder in ("train", "valid"):
+            path = put(document(), f"{folder}/_annotations.coco.json")
+            (path.parent / "a.jpg").touch()
+        assert path is not None
+        records, issues, _ = read(path.parent.parent)
+        assert [(r.image_id, r.split) for r in records] == [
+            ("train/a.jpg", "train"),
+            ("valid/a.jpg", "val"),
+        ]
+        assert issues.total == 0
+        assert FORMAT.sniff(path.parent.parent).ok
+
+
+def rich() -> tuple[list[Record], Taxonomy]:
+    taxonomy = Taxonomy((Category(name="a"), Category(name="b", supercategory="s")))
+    things = (
+        Object(
+            category="b",
+            box=Box(372.03, 0.5, 767.96, 9.25),
+            object_id="uuid-1",
+            rotation=12.5,
+            track="t9",
+            crowd=False,
+            difficult=True,
+            truncated=False,
+            occluded=True,
+            attributes={"color": "red", "n": 3, "x": 0.25, "yes": True},
+            keypoints=(Keypoint(1.0, 2.0, 2, "nose"), Keypoint(0.0, 0.0, 0, "eye")),
+        ),
+        Object(category="a", box=Box(1, 2, 3, 4), crowd=False, object_id="uuid-2"),
+    )
+    records = [
+        Record(image_id="x/1.jpg", uri="x/1.jpg", width=800, height=600, split="train", objects=things,
+               attributes={"coco_image_id": 40, "weather": "rain"}),
+        Record(image_id="2.jpg", uri="2.jpg", width=800, height=600, split="a/b",
+               attributes={"coco_image_id": 41}),
+    ]  # fmt: skip
+    return records, taxonomy
+
+
+class TestWriting:
+    def test_everything_comes_back(self, tmp_path: Path) -> None:
+        records, taxonomy = rich()
+        report = write(store(tmp_path / "a.tlx", records, taxonomy, tmp_path), tmp_path / "out")
+        assert report.files == (
+            "annotations/instances_a%2Fb.json",
+            "annotations/instances_train.json",
+        )
+        again, _, classes = read(tmp_path / "out")
+        plain = {r.image_id: msgspec.structs.replace(r, origin=None) for r in again}
+        assert plain == {r.image_id: r for r in records}
+        assert classes.names == taxonomy.names
+
+    def test_numbers_and_ids(self, tmp_path: Path) -> None:
+        records, taxonomy = rich()
+        write(store(tmp_path / "a.tlx", records, taxonomy, tmp_path), tmp_path / "out")
+        text = (tmp_path / "out/annotations/instances_train.json").read_text()
+        value = json.loads(text)
+        assert value["annotations"][0]["bbox"] == [372.03, 0.5, 395.93, 8.75]
+        assert [a["id"] for a in value["annotations"]] == [1, 2]
+        assert value["images"][0]["id"] == 40
+        assert [c["id"] for c in value["categories"]] == [1, 2]
+        assert value["categories"][1]["keypoints"] == ["nose", "eye"]
+        assert "date" not in text
+        assert value["licenses"] == []
+        assert "segmentation" not in value["annotations"][0]
+
+    def test_same_input_same_bytes_and_untouched(self, tmp_path: Path) -> None:
+        records, taxonomy = rich()
+        dataset = store(tmp_path / "a.tlx", records, taxonomy, tmp_path)
+        before = dataset.fingerprint
+        outputs = []
+        for name in ("one", "two"):
+            report = write(dataset, tmp_path / name)
+            outputs.append([(tmp_path / name / f).read_bytes() for f in report.files])
+        assert outputs[0] == outputs[1]
+        assert Dataset.open(tmp_path / "a.tlx").fingerprint == before
+
+    def test_new_ids(self, tmp_path: Path, put: Any) -> None:
+        dataset = dataset_of(put(document()), tmp_path / "a.tlx")
+        write(dataset, tmp_path / "kept.json")
+        write(dataset, tmp_path / "new.json", ids="new")
+        kept, new = (json.loads((tmp_path / f"{n}.json").read_text()) for n in ("kept", "new"))
+        assert kept["images"][0]["id"] == 7
+        assert kept["annotations"][0]["id"] == 3
+        assert [c["id"] for c in kept["categories"]] == [5, 2]
+        assert (new["images"][0]["id"], new["annotations"][0]["id"]) == (1, 1)
+        assert [c["id"] for c in new["categories"]] == [1, 2]
+        assert new["annotations"][0]["category_id"] == 1
+
+    def test_size_from_the_image_or_a_word(self, tmp_path: Path) -> None:
+        Image.new("RGB", (64, 48)).save(tmp_path / "here.png")
+        records = [Record(image_id=n, uri=n) for n in ("here.png", "gone.png")]
+        dataset = store(tmp_path / "a.tlx", records, Taxonomy.of(["a"]), tmp_path)
+        with pytest.raises(DataError, match=r"size of gone\.png is not known"):
+            write(dataset, tmp_path / "out")
+        report = write(dataset, tmp_path / "skipped.json", "skip")
+        assert report.images == 1
+        image = load_judge(tmp_path / "skipped.json").imgs[1]
+        assert (image["width"], image["height"]) == (64, 48)
+
+    @pytest.mark.parametrize("media", ["copy", "hardlink", "symlink"])
+    def test_images_come_along(self, tmp_path: Path, media: str) -> None:
+        source = tmp_path / "in"
+        (source / "deep").mkdir(parents=True)
+        Image.new("RGB", (64, 48)).save(source / "deep/a.png")
+        records = [Record(image_id="a", uri="deep/a.png")]
+        dataset = store(tmp_path / "a.tlx", records, Taxonomy.of(["a"]), source)
+        report = write(dataset, tmp_path / "out", media=media)
+        assert "images/deep/a.png" in report.files
+        assert (tmp_path / "out/images/deep/a.png").read_bytes() == (
+            source / "deep/a.png"
+        ).read_bytes()
+        again, _, _ = read(tmp_path / "out")
+        assert again[0].uri == "images/deep/a.png"
+
+    def test_images_do_not_leave_the_folder(self, tmp_path: Path) -> None:
+        records = [Record(image_id="a", uri="../a.png", width=5, height=5)]
+        dataset = store(tmp_path / "a.tlx", records, Taxonomy.of(["a"]), tmp_path / "in")
+        with pytest.raises(DataError, match="outside the media root"):
+            write(dataset, tmp_path / "out", media="copy")
+
+
+masks = st.integers(1, 12).flatmap(
+    lambda height: st.integers(1, 12).flatmap(
+        lambda width: st.lists(st.booleans(), min_size=height * width, max_size=height * width).map(
+            lambda bits: np.array(bits, dtype=np.uint8).reshape(height, width)
+        )
+    )
+)
+
+
+@given(masks)
+def test_run_lengths_agree_with_pycocotools(mask: np.ndarray) -> None:
+    expected = judge.encode(np.asfortranarray(mask))
+    counts = coco_rle.decompress(expected["counts"])
+    assert sum(counts) == mask.size
+    assert coco_rle.compress(counts) == expected["counts"]
+    assert coco_rle.area(counts) == int(judge.area(expected))
+    x, y, width, height = judge.toBbox(expected)
+    found = coco_rle.bounds(counts, mask.shape[0])
+    assert found == (None if not mask.any() else (x, y, x + width, y + height))
+
+
+@given(st.lists(st.integers(0, 2**31), max_size=9))
+def test_run_lengths_come_back(counts: list[int]) -> None:
+    assert coco_rle.decompress(coco_rle.compress(counts)) == counts
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+KEYS = ["id", "image_id", "category_id", "bbox", "segmentation", "iscrowd", "area", "keypoints",
+        "attributes"]  # fmt: skip
+
+
+@given(
+    st.dictionaries(st.sampled_from(KEYS), json_values, max_size=3),
+    st.dictionaries(
+        st.sampled_from(["id", "file_name", "width", "height"]), json_values, max_size=2
+    ),
+    st.sampled_from(["fail", "skip"]),
+)
+@settings(max_examples=300, deadline=None)
+def test_any_values_give_records_or_a_tlx_error(
+    tmp_path_factory: pytest.TempPathFactory,
+    thing: dict[str, Any],
+    image: dict[str, Any],
+    policy: str,
+) -> None:
+    folder = tmp_path_factory.mktemp("any")
+    path = folder / "labels.json"
+    value = annotated(**thing)
+    value["images"][0] |= image
+    path.write_text(json.dumps(value))
+    with contextlib.suppress(TlxError):
+        records, _, taxonomy = read(path, policy)
+        dataset = store(folder / "a.tlx", records, taxonomy, folder)
+        assert list(dataset.records()) == records
+
+
+def test_segmentation_keeps_its_kind(tmp_path: Path) -> None:
+    letters = coco_rle.compress([2, 3, 7])
+    things = tuple(
+        Object(category="a", segmentation=s)
+        for s in (
+            Segmentation(counts=letters, size=(3, 4), compressed=True),
+            Segmentation(counts=letters, size=(3, 4), compressed=False),
+            Segmentation(polygons=((0.0, 0.0, 2.0, 0.0, 2.0, 2.0),)),
+        )
+    )
+    record = Record(image_id="a", uri="a", width=4, height=3, objects=things)
+    dataset = store(tmp_path / "a.tlx", [record], Taxonomy.of(["a"]), tmp_path)
+    write(dataset, tmp_path / "out.json")
+    value = json.loads((tmp_path / "out.json").read_text())
+    kinds = [a["segmentation"] for a in value["annotations"]]
+    assert kinds[0] == {"size": [3, 4], "counts": letters.decode()}
+    assert kinds[1] == {"size": [3, 4], "counts": [2, 3, 7]}
+    assert [a["area"] for a in value["annotations"]] == [3.0, 3.0, 2.0]
+    again, _, _ = read(tmp_path / "out.json")
+    assert [o.segmentation for o in again[0].objects] == [o.segmentation for o in things]
