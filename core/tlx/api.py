@@ -310,9 +310,18 @@ class Viewer(Protocol):
         ...
 
     def open(
-        self, dataset: Dataset, predictions: Path | None, options: Any, context: Context
+        self,
+        dataset: Dataset,
+        predictions: Path | None,
+        options: Any,
+        context: Context,
+        *,
+        split: str | None = None,
     ) -> None:
-        """Show the dataset until the user is done; ``predictions`` is a predictions file."""
+        """Show the dataset, or one split of it, until the user is done.
+
+        ``predictions`` is a predictions file (`tlx.predictions`).
+        """
         ...
 
 

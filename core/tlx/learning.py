@@ -15,9 +15,9 @@ from tlx import options as option_values
 from tlx.api import ModelInfo, TrainRequest
 from tlx.context import Context
 from tlx.dataset import Dataset
-from tlx.errors import MissingExtra, UsageError, nearest
+from tlx.errors import UsageError, nearest
 from tlx.pipeline import PathLike, options_of, require_path
-from tlx.predicting import predict_split, run_thresholds, usable_backend
+from tlx.predicting import predict_split, require_available, run_thresholds, usable_backend
 from tlx.runs import Run, RunInfo, next_run
 from tlx.scoring import DEFAULT_HEIGHTS, Evaluation, judge, tune
 from tlx.splitting import audit
@@ -259,34 +259,30 @@ def inspect(
     """
     context = context or Context()
     data = Dataset.open(require_path(dataset, "The dataset"))
-    found = inspected_predictions(data, run, predictions, split, context)
+    found, shown = looked_at(data, run, predictions, split, context)
     entry = host.installed().entry("viewer", viewer)
-    state = entry.value.availability()
-    if not state.ok:
-        if state.extra is None:
-            raise UsageError(f"the viewer {viewer!r} cannot run here: {state.detail}")
-        raise MissingExtra(f"the viewer {viewer!r}", state.extra, state.detail)
+    require_available(entry)
     with host.guard(entry):
-        entry.value.open(data, found, options_of(entry, options), context)
+        entry.value.open(data, found, options_of(entry, options), context, split=shown)
 
 
-def inspected_predictions(
+def looked_at(
     data: Dataset,
     run: PathLike | None,
     predictions: PathLike | None,
     split: str | None,
     context: Context,
-) -> Path | None:
-    """The predictions file to look at: given, or made by a run on its judged split."""
+) -> tuple[Path | None, str | None]:
+    """The predictions file and the split to look at: given, or those that a run is judged on."""
     if predictions is not None:
         found = Path(predictions)
-        return found / "predictions.parquet" if found.is_dir() else found
+        return found / "predictions.parquet" if found.is_dir() else found, split
     if run is None:
-        return None
+        return None, split
     opened = Run.open(run)
     chosen = split or _judged_split(data, opened.info.request.val_split)
     data.require_split(chosen)
-    return predict_split(opened, data, chosen, context).path
+    return predict_split(opened, data, chosen, context).path, chosen
 
 
 def export(

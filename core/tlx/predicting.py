@@ -28,18 +28,26 @@ KEPT_SCORE = 0.01
 
 
 def usable_backend(name: str) -> host.Entry:
-    """The backend, if it can run here.
+    """The backend called ``name``, if it can run here; errors as of `require_available`."""
+    entry = host.installed().entry("backend", name)
+    require_available(entry)
+    return entry
+
+
+def require_available(entry: host.Entry) -> None:
+    """Refuse a backend or viewer that cannot run here.
 
     Raises:
         MissingExtra: With the command that installs what it needs.
+        UsageError: If no extra would help; says why.
     """
-    entry = host.installed().entry("backend", name)
     state = entry.value.availability()
-    if not state.ok:
-        if state.extra is not None:
-            raise MissingExtra(f"the backend {name!r}", state.extra, state.detail)
-        raise UsageError(f"the backend {name!r} cannot run here: {state.detail}")
-    return entry
+    if state.ok:
+        return
+    what = f"the {entry.kind} {entry.name!r}"
+    if state.extra is None:
+        raise UsageError(f"{what} cannot run here: {state.detail}")
+    raise MissingExtra(what, state.extra, state.detail)
 
 
 def _checkpoint_digest(path: Path) -> str:

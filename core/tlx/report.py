@@ -210,7 +210,8 @@ def _picture(sheet: Path) -> str:
     data = base64.b64encode(sheet.read_bytes()).decode("ascii")
     return (
         "<h2>What it sees</h2><p>White and dashed: labels. In colour: detections above the "
-        f'threshold of their class.</p><img alt="labels and detections" src="data:image/{kind};base64,{data}">'
+        "threshold of their class.</p>"
+        f'<img alt="labels and detections" src="data:image/{kind};base64,{data}">'
     )
 
 

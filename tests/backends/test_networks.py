@@ -128,3 +128,9 @@ def test_input_layer_normalises_pads_and_swaps():
     assert (batch.tensors[0, :, 31, :] == 0).all()
     swapped, _ = InputLayer(mean, std, "bgr", 32)([image])
     assert torch.equal(swapped.tensors, batch.tensors.flip(1))
+
+
+def test_the_catalog_states_the_tiny_networks_size():
+    model = networks.build(settings(TINY))
+    millions = sum(p.numel() for p in model.parameters()) / 1e6
+    assert architecture(TINY).parameters == pytest.approx(millions, abs=0.005)

@@ -343,11 +343,24 @@ def rich() -> tuple[list[Record], Taxonomy]:
         Object(category="a", box=Box(1, 2, 3, 4), crowd=False, object_id="uuid-2"),
     )
     records = [
-        Record(image_id="x/1.jpg", uri="x/1.jpg", width=800, height=600, split="train", objects=things,
-               attributes={"coco_image_id": 40, "weather": "rain"}),
-        Record(image_id="2.jpg", uri="2.jpg", width=800, height=600, split="a/b",
-               attributes={"coco_image_id": 41}),
-    ]  # fmt: skip
+        Record(
+            image_id="x/1.jpg",
+            uri="x/1.jpg",
+            width=800,
+            height=600,
+            split="train",
+            objects=things,
+            attributes={"coco_image_id": 40, "weather": "rain"},
+        ),
+        Record(
+            image_id="2.jpg",
+            uri="2.jpg",
+            width=800,
+            height=600,
+            split="a/b",
+            attributes={"coco_image_id": 41},
+        ),
+    ]
     return records, taxonomy
 
 

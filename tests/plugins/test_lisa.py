@@ -6,6 +6,7 @@ quoted in public sources; everything else here is generated in the same form.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import os
 import sys
@@ -19,7 +20,7 @@ from PIL import Image
 
 from tlx.context import Context
 from tlx.dataset import Operation, write_dataset
-from tlx.errors import DataError, TlxError, UsageError
+from tlx.errors import DataError, UsageError
 from tlx.issues import IssueLog
 from tlx.model import Box, Record
 from tlx_plugins.sources.lisa import TAXONOMY, LisaOptions, LisaSource
@@ -128,7 +129,7 @@ def test_labels_without_images(archive: Path, part: str) -> None:
     for record in records:
         assert record.objects == whole[record.image_id].objects
         assert record.width is None
-    by_hand = [f for f in (archive / part).rglob("*BOX.csv")] or [archive / part]
+    by_hand = list((archive / part).rglob("*BOX.csv")) or [archive / part]
     expected = sum(len(f.read_text().splitlines()) - 1 for f in by_hand)
     assert sum(len(r.objects) for r in records) == expected
 
@@ -456,13 +457,11 @@ def test_any_bytes_give_rows_or_issues(
     path = tmp_path_factory.getbasetemp() / "frameAnnotationsBOX.csv"
     path.write_bytes(data)
     issues = IssueLog(policy)  # type: ignore[arg-type]
-    try:
-        rows = read_rows(path, "file", "box", issues)
-    except TlxError as error:
-        assert policy == "fail"
-        assert "file" in str(error)
+    if policy == "fail":
+        with contextlib.suppress(DataError):
+            assert read_rows(path, "file", "box", issues) or issues.total
         return
-    assert rows or issues.total
+    assert read_rows(path, "file", "box", issues) or issues.total
 
 
 corner = st.integers(-999, 9999)

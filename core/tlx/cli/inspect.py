@@ -13,9 +13,9 @@ from tlx.cli.datasets import show_dataset
 from tlx.cli.screen import Screen
 from tlx.context import Context, Event
 from tlx.dataset import Dataset
-from tlx.errors import MissingExtra
-from tlx.learning import inspect, inspected_predictions
+from tlx.learning import inspect, looked_at
 from tlx.options import NoOptions
+from tlx.predicting import require_available
 
 DEFAULT_VIEWER = "fiftyone"
 
@@ -51,16 +51,22 @@ def register(app: App, arguments: list[str], screen: Screen) -> None:
         del flags
         context = Context(progress=make_context().progress, emit=_Announcer(screen))
         data = Dataset.open(dataset)
-        found = inspected_predictions(data, run, predictions, split, context)
-        state = plugins.entry("viewer", viewer).value.availability() if not text else None
-        if text or (state is not None and not state.ok):
-            screen.result(summarise(screen, data, found, split))
-            if state is not None:
-                raise MissingExtra(
-                    f"the viewer {viewer!r}", state.extra or "fiftyone", state.detail
-                )
+        found, shown = looked_at(data, run, predictions, split, context)
+        entry = plugins.entry("viewer", viewer)
+        if text or not entry.value.availability().ok:
+            screen.result(summarise(screen, data, found, shown))
+            if not text:
+                # The summary is what can be had without the viewer; the error says what is missing.
+                require_available(entry)
             return
-        inspect(dataset, predictions=found, viewer=viewer, options=values(options), context=context)
+        inspect(
+            dataset,
+            predictions=found,
+            split=shown,
+            viewer=viewer,
+            options=values(options),
+            context=context,
+        )
         show_issues(screen, context.issues)
 
     command.__annotations__["options"] = plugin_options(kind, f"Options of {named}")

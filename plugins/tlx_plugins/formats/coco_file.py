@@ -83,7 +83,7 @@ class CocoRle(Struct):
     counts: str | list[int]
 
 
-_outline_decoder = msgspec.json.Decoder(list[tuple[Number, ...]] | CocoRle | None)
+_outline_decoder = msgspec.json.Decoder(list[tuple[float, ...]] | CocoRle | None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +156,7 @@ def explain(error: msgspec.ValidationError) -> tuple[str, str | None]:
     return (match[1], match[2]) if match else (str(error), None)
 
 
-def decode_outline(raw: Raw) -> list[tuple[Number, ...]] | CocoRle | None:
+def decode_outline(raw: Raw) -> list[tuple[float, ...]] | CocoRle | None:
     """Decode ``segmentation``: polygons, a run-length encoded mask, or nothing.
 
     Raises:

@@ -1,24 +1,24 @@
-"""Polygons and masks of COCO: checked, measured."""
+"""Polygons and masks of COCO: checked, measured; and boxes."""
 
 from __future__ import annotations
+
+import math
+from operator import mul
 
 from tlx.model import Box, Keypoint, Segmentation
 from tlx_plugins.formats import coco_rle
 from tlx_plugins.formats.coco_file import CocoRle, Number
 
 
-def polygon(points: tuple[Number, ...]) -> tuple[float, ...]:
+def polygon(points: tuple[float, ...]) -> tuple[float, ...]:
     """Check a polygon: x0, y0, x1, y1, ... in absolute pixels, three points or more.
 
     Raises:
         ValueError: Says what is wrong with it.
     """
-    numbers = tuple(float(value) for value in points if value is not None)
-    if len(numbers) != len(points) or len(numbers) < 6 or len(numbers) % 2:
-        raise ValueError(
-            f"has a polygon of {len(points)} numbers where 6, 8, ... finite are needed"
-        )
-    return numbers
+    if len(points) < 6 or len(points) % 2:
+        raise ValueError(f"has a polygon of {len(points)} numbers where 6, 8, ... are needed")
+    return points
 
 
 def mask(outline: CocoRle) -> Segmentation:
@@ -65,8 +65,9 @@ def computed_area(box: Box | None, segmentation: Segmentation | None) -> float:
 
 def _shoelace(polygon: tuple[float, ...]) -> float:
     xs, ys = polygon[0::2], polygon[1::2]
-    crossed = zip(xs, ys, xs[1:] + xs[:1], ys[1:] + ys[:1], strict=True)
-    return abs(sum(x * next_y - next_x * y for x, y, next_x, next_y in crossed)) / 2
+    forward: float = sum(map(mul, xs, ys[1:] + ys[:1]))
+    backward: float = sum(map(mul, ys, xs[1:] + xs[:1]))
+    return abs(forward - backward) / 2
 
 
 def keypoints(values: tuple[Number, ...], names: tuple[str, ...]) -> tuple[Keypoint, ...]:
@@ -88,3 +89,28 @@ def keypoints(values: tuple[Number, ...], names: tuple[str, ...]) -> tuple[Keypo
         )
         for number, (x, y, v) in enumerate(triples)
     )
+
+
+def corners(bbox: tuple[Number, ...]) -> Box | None:
+    """The box of COCO's x, y, width, height; None if they are not four finite numbers."""
+    numbers = [value for value in bbox if value is not None]
+    if len(bbox) != 4 or len(numbers) != 4:
+        return None
+    x, y, width, height = map(float, numbers)
+    box = Box(x, y, x + width, y + height)
+    return box if all(map(math.isfinite, (box.xmin, box.ymin, box.xmax, box.ymax))) else None
+
+
+def distance(first: Box, second: Box) -> float:
+    """The largest difference between two boxes' edges, in pixels."""
+    return max(
+        abs(first.xmin - second.xmin),
+        abs(first.ymin - second.ymin),
+        abs(first.xmax - second.xmax),
+        abs(first.ymax - second.ymax),
+    )
+
+
+def shown(box: Box) -> str:
+    """The corners of a box for a message."""
+    return f"({box.xmin:g}, {box.ymin:g}, {box.xmax:g}, {box.ymax:g})"

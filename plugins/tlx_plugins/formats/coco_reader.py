@@ -36,7 +36,16 @@ from tlx_plugins.formats.coco_file import (
     explain,
     load,
 )
-from tlx_plugins.formats.coco_outline import computed_area, keypoints, mask, outline_bounds, polygon
+from tlx_plugins.formats.coco_outline import (
+    computed_area,
+    corners,
+    distance,
+    keypoints,
+    mask,
+    outline_bounds,
+    polygon,
+    shown,
+)
 
 if TYPE_CHECKING:
     from tlx_plugins.formats.coco import CocoOptions
@@ -279,7 +288,7 @@ class _FileReader:
         place: str,
     ) -> Box | None:
         """The box that holds: as stated, from the outline, cut, or none."""
-        box = _corners(bbox)
+        box = corners(bbox)
         if box is None:
             self._report("bad-box", f"bbox is {list(bbox)}, not four finite numbers.", place)
             return None
@@ -290,23 +299,23 @@ class _FileReader:
         width, height = size or (math.inf, math.inf)
         overhang = max(-box.xmin, -box.ymin, box.xmax - width, box.ymax - height)
         if overhang > TOLERANCE:
-            shown = f" of {size[0]} x {size[1]} pixels" if size else ""
+            of = f" of {size[0]} x {size[1]} pixels" if size else ""
             cut = box.clip(width, height)
-            return self._choose("box-outside", f"leaves the image{shown}", box, cut, place)
+            return self._choose("box-outside", f"leaves the image{of}", box, cut, place)
         return box
 
     def _compare(self, box: Box, outline: Box, size: tuple[int, int] | None, place: str) -> Box:
         """Check the stated box against the bounds of the polygons."""
-        if _distance(box, outline) < MISFIT:
+        if distance(box, outline) < MISFIT:
             return box
         taken = self.options.box_from == "outline"
-        message = f"bbox {_shown(box)} does not fit its polygons, which span {_shown(outline)}"
+        message = f"bbox {shown(box)} does not fit its polygons, which span {shown(outline)}"
         message += "; the latter is taken." if taken else "."
         hint = None
         if size:
             flipped = Box(box.xmin, size[1] - box.ymin - box.height, box.xmax, size[1] - box.ymin)
             # labelbox2coco wrote H - max(y) for the top, so turning it once more undoes it.
-            if _distance(flipped, outline) < MISFIT:
+            if distance(flipped, outline) < MISFIT:
                 hint = _BOTTOM
                 message += " Its y is counted from the bottom."
         action = "requested" if taken else "kept"
@@ -316,7 +325,7 @@ class _FileReader:
     def _choose(self, code: str, what: str, box: Box, cut: Box | None, place: str) -> Box | None:
         """Apply the option bad_boxes."""
         policy = self.options.bad_boxes
-        message = f"bbox {_shown(box)} {what}; "
+        message = f"bbox {shown(box)} {what}; "
         hint = "Choose what happens to such boxes with --bad-boxes, or skip them: --on-error skip"
         if policy == "keep" or (policy == "report" and cut is not None):
             self._report(code, message + "kept.", place, "kept", hint)
@@ -387,26 +396,3 @@ def _is_int64(value: object) -> TypeGuard[int]:
 
 def _flag(value: AttributeValue | None) -> bool | None:
     return value if isinstance(value, bool) else None
-
-
-def _corners(bbox: tuple[Number, ...]) -> Box | None:
-    numbers = [value for value in bbox if value is not None]
-    if len(bbox) != 4 or len(numbers) != 4:
-        return None
-    x, y, width, height = map(float, numbers)
-    box = Box(x, y, x + width, y + height)
-    return box if all(map(math.isfinite, (box.xmin, box.ymin, box.xmax, box.ymax))) else None
-
-
-def _distance(first: Box, second: Box) -> float:
-    """The largest difference between two boxes' edges, in pixels."""
-    return max(
-        abs(first.xmin - second.xmin),
-        abs(first.ymin - second.ymin),
-        abs(first.xmax - second.xmax),
-        abs(first.ymax - second.ymax),
-    )
-
-
-def _shown(box: Box) -> str:
-    return f"({box.xmin:g}, {box.ymin:g}, {box.xmax:g}, {box.ymax:g})"

@@ -49,8 +49,6 @@ class FiftyOneOptions:
     view: str | None = None
     """Saved view to open on, such as "false positives"; "all" for the whole dataset. Without it,
     the images with mistakes, worst first."""
-    split: str | None = None
-    """Show the images of this split only."""
     limit: int | None = None
     """Show at most this many images, those with the most mistakes."""
     score_threshold: float = 0.3
@@ -91,9 +89,15 @@ class FiftyOneViewer:
         return Availability(True, f"fiftyone {version}, database server {mongod}")
 
     def open(
-        self, dataset: Dataset, predictions: Path | None, options: Any, context: Context
+        self,
+        dataset: Dataset,
+        predictions: Path | None,
+        options: Any,
+        context: Context,
+        *,
+        split: str | None = None,
     ) -> None:
-        """Show the dataset until SIGINT, SIGTERM or SIGHUP.
+        """Show the dataset, or one split of it, until SIGINT, SIGTERM or SIGHUP.
 
         Events: ``ready`` with ``url``, ``dataset``, ``images``, ``view``, ``views``, ``reused``;
         before it ``log`` for each thing that cannot be shown.
@@ -106,9 +110,11 @@ class FiftyOneViewer:
         """
         _require_fiftyone()
         chosen = options if isinstance(options, FiftyOneOptions) else FiftyOneOptions()
-        _check(chosen, dataset, predictions)
+        if split is not None:
+            dataset.require_split(split)
+        _check(chosen, predictions)
         with _stop_signals() as stopping, ExitStack() as stack:
-            _show(dataset, predictions, chosen, context, stopping, stack)
+            _show(dataset, predictions, split, chosen, context, stopping, stack)
 
 
 def _require_fiftyone() -> None:
@@ -116,14 +122,12 @@ def _require_fiftyone() -> None:
         raise MissingExtra("the FiftyOne viewer", _EXTRA)
 
 
-def _check(options: FiftyOneOptions, dataset: Dataset, predictions: Path | None) -> None:
+def _check(options: FiftyOneOptions, predictions: Path | None) -> None:
     """Refuse what can be refused before anything is started."""
     if options.limit is not None and options.limit < 1:
         raise UsageError(f"limit must be at least 1, not {options.limit}.")
     if not 0 <= options.port < 65536:
         raise UsageError(f"port must be from 0 to 65535, not {options.port}.")
-    if options.split is not None:
-        dataset.require_split(options.split)
     if predictions is not None:
         from tlx.predictions import open_predictions
 
@@ -133,6 +137,7 @@ def _check(options: FiftyOneOptions, dataset: Dataset, predictions: Path | None)
 def _show(
     dataset: Dataset,
     predictions: Path | None,
+    split: str | None,
     options: FiftyOneOptions,
     context: Context,
     stopping: _Stopping,
@@ -158,7 +163,7 @@ def _show(
         "dataset": str(dataset.path.resolve()),
         "predictions": None if predictions is None else str(predictions.resolve()),
         "choice": {
-            "split": options.split,
+            "split": split,
             "limit": options.limit,
             "score_threshold": options.score_threshold,
             "iou": options.iou,

@@ -171,7 +171,6 @@ def test_says_where_a_database_comes_from(
     [
         (FiftyOneOptions(limit=0), "limit"),
         (FiftyOneOptions(port=70000), "port"),
-        (FiftyOneOptions(split="dev"), "'dev'"),
     ],
 )
 def test_wrong_options_are_refused_before_anything_starts(
@@ -180,6 +179,14 @@ def test_wrong_options_are_refused_before_anything_starts(
     del mongod
     with pytest.raises(UsageError, match=says):
         FiftyOneViewer().open(drive.dataset, drive.predictions, options, Context())
+
+
+def test_an_unknown_split_is_refused_before_anything_starts(mongod: Path, drive: Any) -> None:
+    del mongod
+    with pytest.raises(UsageError, match="'dev'"):
+        FiftyOneViewer().open(
+            drive.dataset, drive.predictions, FiftyOneOptions(), Context(), split="dev"
+        )
 
 
 def test_satisfies_the_protocol_and_explains_every_option() -> None:
