@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -71,7 +72,8 @@ def _below(name: str, *places: Path) -> bool:
 
 
 def _explained(error: OSError, path: Path) -> TlxError:
-    reason = error.strerror or str(error)
+    # Arrow's own text is long-winded; the number says the same in the system's words.
+    reason = os.strerror(error.errno) if error.errno else str(error)
     return TlxError(
         f"cannot write {path}: {reason}.",
         hint="Nothing was left behind. Free some space or choose another --output, and run again.",

@@ -1,0 +1,203 @@
+"""The commands as a user types them: results, exit codes, and what is said when it goes wrong."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pycocotools.coco import COCO
+
+from tlx.cli import main
+from tlx.dataset import Dataset
+
+
+@pytest.fixture(autouse=True)
+def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def result(capsys: pytest.CaptureFixture[str], *words: object) -> Any:
+    """Run a command with ``--json`` and give its value."""
+    code = main([*map(str, words), "--json"])
+    out, err = capsys.readouterr()
+    assert code == 0, err
+    return json.loads(out)
+
+
+def complaint(capsys: pytest.CaptureFixture[str], code: int, *words: object) -> str:
+    """Run a command that must fail, and give what it says, on one line."""
+    assert main([*map(str, words)]) == code
+    out, err = capsys.readouterr()
+    assert "Traceback" not in err
+    assert "error: " in err
+    return " ".join((out + err).split())
+
+
+def test_from_labels_to_coco(lisa: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = result(capsys, "ingest", "lisa", lisa, "-o", "lights.tlx")
+    assert (made["images"], made["objects"], made["negatives"]) == (16, 12, 4)
+    parts = result(
+        capsys, "split", "lights.tlx", "--by", "sequence", "--ratios", "train=0.5,val=0.5"
+    )
+    assert parts["images_by_split"] == {"train": 8, "val": 8}
+    one = result(
+        capsys, "relabel", "lights.tlx", "stop=light,go=light,warning=light,goLeft=light",
+        "-o", "one.tlx",
+    )  # fmt: skip
+    assert one["objects_by_category"]["light"] == 12
+    written = result(capsys, "convert", "one.tlx", "--to", "coco", "-o", "coco")
+    assert {x["field"] for x in written["loss"]} >= {"group", "frame"}
+    judged = [COCO(str(file)) for file in sorted(Path("coco").rglob("*.json"))]
+    assert sum(len(c.anns) for c in judged) == 12
+    assert sum(len(c.imgs) for c in judged) == 16
+
+
+def test_a_source_is_detected(lisa: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert result(capsys, "ingest", lisa, "-o", "a.tlx")["source"] == "lisa"
+
+
+def test_dry_run_keeps_nothing(lisa: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert result(capsys, "ingest", "lisa", lisa, "--dry-run")["images"] == 16
+    assert sorted(p.name for p in Path().iterdir()) == ["LISA"]
+
+
+def test_people_read_tables_of_80_columns(
+    lisa: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["ingest", "lisa", str(lisa), "-o", "a.tlx"]) == 0
+    out = capsys.readouterr().out
+    assert "16 images (4 without objects), 12 objects, 7 classes: written to a.tlx" in out
+    assert max(map(len, out.splitlines()[1:])) <= 80
+
+
+def test_convert_says_what_is_lost_before_it_writes(
+    lisa: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["ingest", "lisa", str(lisa), "-o", "a.tlx"])
+    capsys.readouterr()
+    words = complaint(capsys, 2, "convert", "a.tlx", "--to", "coco", "-o", "c", "--strict")
+    assert "coco would lose" in words
+    assert "Leave out --strict" in words
+    assert not Path("c").exists()
+    dry = result(capsys, "convert", "a.tlx", "--to", "coco", "-o", "c", "--dry-run")
+    assert dry["output"] is None
+    assert not Path("c").exists()
+
+
+def test_foreign_to_foreign_in_one_go(lisa: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    done = result(capsys, "convert", lisa, "--from", "lisa", "--to", "coco", "-o", "c")
+    assert (done["images"], done["objects"]) == (16, 12)
+
+
+def test_options_come_from_toml_and_flags_win(
+    lisa: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("tlx.toml").write_text("[ingest.lisa]\nnegatives = false\n")
+    assert result(capsys, "ingest", "lisa", lisa, "-o", "a.tlx")["images"] == 12
+    assert result(capsys, "ingest", "lisa", lisa, "-o", "b.tlx", "--negatives")["images"] == 16
+    Path("other.toml").write_text("[ingest.lisa]\nnegatives = true\n")
+    other = ("--config", "other.toml", "ingest", "lisa", lisa, "-o", "c.tlx")
+    assert result(capsys, *other)["images"] == 16
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["igest"], 2, "Did you mean 'ingest'?"),
+        (["ingest", "lsia", "LISA"], 2, "Did you mean 'lisa'?"),
+        (["ingest", "lisa", "LIAS"], 2, "Did you mean 'LISA'?"),
+        (["ingest", "lisa"], 2, "See: tlx ingest lisa --help"),
+        (["ingest", "lisa", "LISA", "--bxes", "box"], 2, "--b"),
+        (["ingest", "lisa", "empty"], 3, "is empty; looked for frameAnnotationsBOX.csv"),
+        (["ingest", "lisa", "wrong"], 3, "found 1 other"),
+        (["ingest", "wrong"], 2, "is nothing that tlx knows"),
+        (["split", "LISA"], 2, "is not a dataset"),
+        (["split", "a.tlx", "--ratios", "0.5,0.9"], 2, "sum to 1"),
+        (["relabel", "a.tlx", "stpo=x", "-o", "b.tlx"], 2, "Did you mean 'stop'?"),
+        (["convert", "a.tlx", "--to", "cocoo", "-o", "x"], 2, "Did you mean 'coco'?"),
+        (["train", "a.tlx", "--model", "fasterrcnn"], 2, "has no model 'fasterrcnn'"),
+        (["train", "a.tlx", "--backend", "trch"], 2, "Did you mean 'torch'?"),
+        (["train", "a.tlx", "--model", "ssdlite320_mobilenet_v3_large"], 2, "tlx split"),
+        (["train"], 2, "no dataset is named"),
+        (["train", "--resume", "nowhere"], 2, "is not a run folder"),
+        (["eval", "runs/7"], 2, "is not a run folder"),
+        (["predict", "runs/7", "a.jpg", "-o", "x"], 2, "is not a run folder"),
+        (["--config", "no.toml", "plugins"], 2, "no.toml does not exist"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_what_a_new_user_gets_wrong(
+    lisa: Path, capsys: pytest.CaptureFixture[str], words: list[str], code: int, says: str
+) -> None:
+    assert lisa.is_dir()
+    Path("empty").mkdir()
+    Path("wrong").mkdir()
+    Path("wrong/holiday.txt").write_text("")
+    if "a.tlx" in words:
+        assert main(["ingest", "lisa", "LISA", "-o", "a.tlx"]) == 0
+        capsys.readouterr()
+    assert says in complaint(capsys, code, *words)
+
+
+def test_a_broken_line_is_named_and_can_be_skipped(
+    lisa: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = next(lisa.rglob("dayClip1/frameAnnotationsBOX.csv"))
+    lines = file.read_text().splitlines()
+    file.write_text("\n".join([lines[0], lines[1].replace(";30;", ";thirty;", 1), *lines[2:]]))
+    words = complaint(capsys, 3, "ingest", "lisa", lisa, "-o", "a.tlx")
+    assert "frameAnnotationsBOX.csv:2" in words
+    assert "--on-error skip" in words
+    assert not Path("a.tlx").exists()
+    done = result(capsys, "ingest", "lisa", lisa, "-o", "a.tlx", "--on-error", "skip")
+    assert done["objects"] == 11
+    assert sum(done["issues"].values()) == 1
+    assert "frameAnnotationsBOX.csv" in Dataset.open("a.tlx").issues_path.read_text()
+
+
+def test_errors_are_json_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["split", "nowhere.tlx", "--json"]) == 2
+    value = json.loads(capsys.readouterr().out)
+    assert value["exit_code"] == 2
+    assert "nowhere.tlx" in value["error"]
+
+
+def test_a_full_disk_is_one_sentence(lisa: Path, tmp_path: Path) -> None:
+    """A real write error of the operating system: no file may grow beyond 4 KiB."""
+    code = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096));"
+        "from tlx.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "ingest", "lisa", str(lisa), "-o", "a.tlx"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "cannot write a.tlx: File too large" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["LISA"]
+
+
+def test_a_closed_pipe_ends_quietly() -> None:
+    command = f"{sys.executable} -c 'from tlx.cli import main; main()' plugins | head -1"
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, check=False
+    )
+    assert "Traceback" not in done.stderr
+
+
+def test_plugins_models_and_backends_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    names = {(p["kind"], p["name"]) for p in result(capsys, "plugins")["plugins"]}
+    assert {("source", "lisa"), ("format", "coco"), ("backend", "torch")} <= names
+    models = {m["name"] for m in result(capsys, "models")["models"]}
+    assert {"fasterrcnn_mobilenet_v3_large_320_fpn", "ssdlite320_mobilenet_v3_large"} <= models
+    assert [b["name"] for b in result(capsys, "backends")["backends"]] == ["torch"]
