@@ -59,8 +59,8 @@ class Reading:
 
 
 @runtime_checkable
-class Source(Protocol):
-    """Reads labelled images from where they are."""
+class Plugged(Protocol):
+    """What everything that a plugin brings has."""
 
     @property
     def name(self) -> str:
@@ -76,6 +76,11 @@ class Source(Protocol):
     def options(self) -> type[Any]:
         """A frozen dataclass type, every field with a default and a docstring."""
         ...
+
+
+@runtime_checkable
+class Source(Plugged, Protocol):
+    """Reads labelled images from where they are."""
 
     def sniff(self, root: Path) -> Match:
         """Say whether a path looks like this source's material. Fast; reads no whole file."""
@@ -238,23 +243,8 @@ class ImageTask:
 
 
 @runtime_checkable
-class Backend(Protocol):
+class Backend(Plugged, Protocol):
     """Trains networks. Only plain values and paths cross, so it may live in another process."""
-
-    @property
-    def name(self) -> str:
-        """The name for ``--backend``."""
-        ...
-
-    @property
-    def summary(self) -> str:
-        """One line of help."""
-        ...
-
-    @property
-    def options(self) -> type[Any]:
-        """A frozen dataclass type of training options."""
-        ...
 
     def availability(self) -> Availability:
         """Whether it can run here, found without importing anything heavy."""
@@ -287,23 +277,8 @@ class Backend(Protocol):
 
 
 @runtime_checkable
-class Viewer(Protocol):
+class Viewer(Plugged, Protocol):
     """Shows a dataset with predictions."""
-
-    @property
-    def name(self) -> str:
-        """The name for ``--viewer``."""
-        ...
-
-    @property
-    def summary(self) -> str:
-        """One line of help."""
-        ...
-
-    @property
-    def options(self) -> type[Any]:
-        """A frozen dataclass type."""
-        ...
 
     def availability(self) -> Availability:
         """Whether it can run here, found without importing anything heavy."""
@@ -326,23 +301,8 @@ class Viewer(Protocol):
 
 
 @runtime_checkable
-class Command(Protocol):
+class Command(Plugged, Protocol):
     """A command of its own on the command line, ``tlx NAME``."""
-
-    @property
-    def name(self) -> str:
-        """The command's name."""
-        ...
-
-    @property
-    def summary(self) -> str:
-        """One line of help."""
-        ...
-
-    @property
-    def options(self) -> type[Any]:
-        """A frozen dataclass type."""
-        ...
 
     def run(self, options: Any, context: Context, say: Callable[[str], None]) -> Mapping[str, Any]:
         """Do the work; ``say`` prints a line for the user, the result is what ``--json`` prints."""

@@ -57,7 +57,9 @@ def staged(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
             raise TlxError(f"nothing was written for {path}")
         if path.exists() or path.is_symlink():
             check_free(path, overwrite)
-            path.replace(room / "replaced")
+            if path.is_dir() or target.is_dir():
+                # A folder cannot be replaced in one step: the old one makes room first.
+                path.replace(room / "replaced")
         target.replace(path)
     except OSError as error:
         if error.filename is not None and not _below(str(error.filename), room, path):
