@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-# Before torch is imported by anybody: see tlx_backends.torch_detection.backend.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# One thread is as fast as several for networks of this size, and does not suffer from other jobs.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 REPOSITORY = Path(__file__).parents[1]
 

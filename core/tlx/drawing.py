@@ -101,7 +101,7 @@ def shown_detections(
     taxonomy: Taxonomy | None,
 ) -> list[Shown]:
     """Detections that pass their threshold, in the colour of their class."""
-    from tlx.scoring import FALLBACK_THRESHOLD
+    from tlx.thresholds import FALLBACK_THRESHOLD
 
     shown = []
     for d in detections:

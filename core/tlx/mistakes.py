@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlx.errors import DataError, Place, UsageError, nearest
+from tlx.thresholds import Thresholds, threshold_array
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -50,7 +51,7 @@ class Mistakes:
         matches: The assignment within each class, of the detections that are judged.
         confusions: int64[C, 2], rows of a missed object and of the false positive on it.
         iou: The overlap that a match needs.
-        score_threshold: The score that a detection needs to be judged.
+        score_threshold: The score that a detection needs to be judged, one or per class.
     """
 
     image_ids: tuple[str, ...]
@@ -63,7 +64,7 @@ class Mistakes:
     matches: Matches
     confusions: Integers
     iou: float
-    score_threshold: float
+    score_threshold: Thresholds
 
     @property
     def true_positive(self) -> Booleans:
@@ -146,7 +147,7 @@ def find_mistakes(
     predictions: Path,
     split: str | None = None,
     iou: float = 0.5,
-    score_threshold: float = 0.3,
+    score_threshold: Thresholds = 0.3,
 ) -> Mistakes:
     """Join a dataset with a predictions file and find what the network did wrong.
 
@@ -155,7 +156,7 @@ def find_mistakes(
         predictions: A predictions file (`tlx.predictions`); one row per image that was looked at.
         split: Judge the images of this split only; the file may hold others.
         iou: Overlap that a match needs, above 0 and up to 1.
-        score_threshold: Score that a detection needs to be judged.
+        score_threshold: Score that a detection needs to be judged, one or by class name.
 
     Returns:
         The boxes as arrays, their matches and mistakes. All boxes are in memory at once, about
@@ -170,8 +171,10 @@ def find_mistakes(
 
     if not 0 < iou <= 1:
         raise UsageError(f"the IoU threshold must be above 0 and at most 1, not {iou:g}.")
-    if not 0 <= score_threshold <= 1:
-        raise UsageError(f"the score threshold must be from 0 to 1, not {score_threshold:g}.")
+    limits = threshold_array(dataset.taxonomy.names, score_threshold)
+    for limit in limits:
+        if not 0 <= limit <= 1:
+            raise UsageError(f"the score threshold must be from 0 to 1, not {limit:g}.")
     if split is not None:
         dataset.require_split(split)
     membership = _membership(dataset, split)
@@ -180,7 +183,7 @@ def find_mistakes(
     index = {image_id: place for place, image_id in enumerate(image_ids)}
     objects, object_index = _objects(dataset, index)
     detections, detection_index = _detections(dataset, predictions, found, index)
-    matches = match(objects, detections, iou_threshold=iou, score_threshold=score_threshold)
+    matches = match(objects, detections, iou_threshold=iou, score_threshold=limits or 0.0)
     unpredicted = (name for name, inside in membership.items() if inside and name not in index)
     return Mistakes(
         image_ids=image_ids,

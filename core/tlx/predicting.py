@@ -17,8 +17,8 @@ from tlx.errors import DataError, MissingExtra, UsageError
 from tlx.pipeline import PathLike, require_path
 from tlx.predictions import PredictionsFile, open_predictions, write_predictions
 from tlx.runs import Run
-from tlx.scoring import FALLBACK_THRESHOLD
 from tlx.staging import staged
+from tlx.thresholds import FALLBACK_THRESHOLD
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 

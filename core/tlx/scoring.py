@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tlx.thresholds import FALLBACK_THRESHOLD, threshold_array
+
 if TYPE_CHECKING:
     from tlx.dataset import Dataset
     from tlx.mistakes import Mistakes
 
 DEFAULT_HEIGHTS = (8.0, 16.0, 32.0, 64.0)
-FALLBACK_THRESHOLD = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,10 +156,3 @@ def tune(dataset: Dataset, predictions: Path, split: str) -> dict[str, dict[str,
         }
         for name, best in zip(names, single, strict=True)
     }
-
-
-def threshold_array(names: Sequence[str], thresholds: Mapping[str, float] | float) -> list[float]:
-    """One threshold per class, in order."""
-    if isinstance(thresholds, Mapping):
-        return [float(thresholds.get(name, FALLBACK_THRESHOLD)) for name in names]
-    return [float(thresholds)] * len(names)

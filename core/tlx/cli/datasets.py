@@ -23,9 +23,11 @@ def describe(dataset: Dataset) -> dict[str, Any]:
 def show_dataset(screen: Screen, dataset: Dataset, done: str) -> None:
     """Print the counts of a dataset."""
     counts = dataset.counts
+    number = len(dataset.taxonomy)
+    classes = "1 class" if number == 1 else f"{number} classes"
     screen.say(
         f"{counts.images:,} images ({counts.negatives:,} without objects), "
-        f"{counts.objects:,} objects, {len(dataset.taxonomy)} classes: {done}"
+        f"{counts.objects:,} objects, {classes}: {done}"
     )
     screen.table("", ("class", "objects", "share"), shares(counts.objects_by_category))
     if counts.labels_by_category:

@@ -116,7 +116,7 @@ def show_metrics(screen: Screen, metrics: Mapping[str, Any]) -> None:
     )
     screen.table(
         "By class (IoU 0.5 at the threshold)",
-        ("class", "objects", "AP", "AP50", "score", "prec.", "recall", "false", "missed"),
+        ("class", "number", "AP", "AP50", "score", "prec.", "recall", "false", "missed"),
         rows,
     )
     screen.table(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +16,9 @@ from tlx.context import Context, Event
 from tlx.dataset import Dataset
 from tlx.learning import inspect, looked_at
 from tlx.options import NoOptions
-from tlx.predicting import require_available
+from tlx.predicting import require_available, run_thresholds
+from tlx.runs import Run
+from tlx.thresholds import Thresholds
 
 DEFAULT_VIEWER = "fiftyone"
 
@@ -54,7 +57,8 @@ def register(app: App, arguments: list[str], screen: Screen) -> None:
         found, shown = looked_at(data, run, predictions, split, context)
         entry = plugins.entry("viewer", viewer)
         if text or not entry.value.availability().ok:
-            screen.result(summarise(screen, data, found, shown))
+            limits = 0.3 if run is None else run_thresholds(Run.open(run))
+            screen.result(summarise(screen, data, found, shown, limits))
             if not text:
                 # The summary is what can be had without the viewer; the error says what is missing.
                 require_available(entry)
@@ -88,7 +92,11 @@ class _Announcer:
 
 
 def summarise(
-    screen: Screen, data: Dataset, predictions: Path | None, split: str | None
+    screen: Screen,
+    data: Dataset,
+    predictions: Path | None,
+    split: str | None,
+    thresholds: Thresholds,
 ) -> dict[str, Any]:
     """Print where the network is wrong: the worst images, the confusions."""
     if predictions is None:
@@ -96,11 +104,14 @@ def summarise(
         return {"dataset": str(data.path)}
     from tlx.mistakes import find_mistakes
 
-    mistakes = find_mistakes(data, predictions, split)
+    mistakes = find_mistakes(data, predictions, split, score_threshold=thresholds)
     false, missed = mistakes.false_positives_per_image, mistakes.misses_per_image
     worst = [int(row) for row in mistakes.worst_images[:10]]
+    used = "at the tuned thresholds"
+    if not isinstance(thresholds, Mapping):
+        used = f"at score {thresholds:g}"
     screen.say(
-        f"{len(mistakes.image_ids):,} images at score {mistakes.score_threshold:g}: "
+        f"{len(mistakes.image_ids):,} images, {used}: "
         f"{int(false.sum()):,} false, {int(missed.sum()):,} missed, "
         f"{len(mistakes.worst_images):,} images with a mistake"
     )

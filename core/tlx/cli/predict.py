@@ -10,7 +10,7 @@ from cyclopts import App, Parameter
 from tlx.cli.common import Flags, make_context, show_issues
 from tlx.cli.screen import Screen
 from tlx.predicting import predict
-from tlx.scoring import threshold_array
+from tlx.thresholds import threshold_array
 
 
 def register(app: App, arguments: list[str], screen: Screen) -> None:

@@ -74,8 +74,9 @@ class TrainingView:
             self.screen.note(f"not used in {event['split']}: {listing}")
 
     def _show_augmentation(self, event: Event) -> None:
-        listing = ", ".join(f"{k} {v}" for k, v in event.items() if k != "kind")
-        self.screen.note(f"augmentation: {listing}")
+        # The numbers are in events.jsonl; what was left out, and why, is worth a line each.
+        for text in event.get("notes") or ():
+            self.screen.note(f"augmentation: {text}")
 
     def _show_step(self, event: Event) -> None:
         console = self.screen.err

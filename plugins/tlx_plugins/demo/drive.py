@@ -25,21 +25,21 @@ if TYPE_CHECKING:
 SIZE = (480, 360)
 """Width and height of the frames in pixels: LISA's shape at three eighths of its size."""
 
-FRAMES = 72
-_SAMPLE_FRAMES = 20
+FRAMES = 30
+_SAMPLE_FRAMES = 12
 _SAMPLED = ("dayClip6", "nightClip1")
 
 DRIVE = (
-    *(f"dayClip{number}" for number in range(1, 7)),
-    *(f"nightClip{number}" for number in range(1, 4)),
+    *(f"dayClip{number}" for number in range(1, 10)),
+    *(f"nightClip{number}" for number in range(1, 5)),
     "daySequence1",
     "nightSequence1",
 )
 """Clips of the demo's drive."""
 
 GENERIC = (
-    *(f"dayClip{number}" for number in range(1, 6)),
-    *(f"nightClip{number}" for number in range(1, 4)),
+    *(f"dayClip{number}" for number in range(1, 9)),
+    *(f"nightClip{number}" for number in range(1, 5)),
 )
 """Clips of the drive that a generic detector learns from."""
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tlx.evaluation import Matches, Status, match
+from tlx.thresholds import threshold_array
 
 if TYPE_CHECKING:
     from tlx.evaluation.boxes import Integers
@@ -91,7 +92,7 @@ class Findings:
             mistakes.objects,
             mistakes.detections,
             iou_threshold=mistakes.iou,
-            score_threshold=mistakes.score_threshold,
+            score_threshold=threshold_array(mistakes.class_names, mistakes.score_threshold) or 0.0,
             class_agnostic=True,
         )
         self._verdicts = {

@@ -364,7 +364,7 @@ def _notes(
             notes.append(f"{count} images are not in the predictions file and are not judged")
         if not len(mistakes.worst_images):
             notes.append(
-                f"no mistake in {len(mistakes.image_ids)} judged images at score "
-                f"{mistakes.score_threshold:g}, so the whole dataset is shown"
+                f"no mistake in {len(mistakes.image_ids)} judged images, "
+                "so the whole dataset is shown"
             )
     return tuple(notes)
