@@ -56,7 +56,7 @@ def draw(
     else:
         picture = image.resize((round(image.width * scale), round(image.height * scale)))
     pen = ImageDraw.Draw(picture)
-    size = max(10, picture.height // 45)
+    size = max(10, picture.height // 32)
     font = ImageFont.load_default(size=size)
     for box, text, color, dashed in shown:
         corners = [box.xmin * scale, box.ymin * scale, box.xmax * scale, box.ymax * scale]
@@ -65,11 +65,11 @@ def draw(
         else:
             pen.rectangle(corners, outline=color, width=max(1, picture.height // 400))
         if text:
-            top = corners[1] - size - 3
+            top = corners[1] - size - 4
             place = (corners[0], top if top > 0 else corners[3] + 2)
             ground = pen.textbbox(place, text, font=font)
-            pen.rectangle(ground, fill="#000000")
-            pen.text(place, text, fill=color, font=font)
+            pen.rectangle(ground, fill=color)
+            pen.text(place, text, fill="#000000", font=font)
     return picture
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tlx.drawing import draw, open_rgb, sheet, shown_detections, shown_objects
-from tlx.model import Prediction, Record
+from tlx.drawing import Shown, draw, open_rgb, sheet, shown_detections, shown_objects
+from tlx.model import Box, Prediction, Record
 from tlx.predictions import open_predictions
 
 if TYPE_CHECKING:
@@ -15,28 +15,67 @@ if TYPE_CHECKING:
 
 
 def choose(records: Iterable[Record], count: int) -> list[Record]:
-    """Images with objects, spread over the groups: from each in turn, its middle first."""
+    """Images with objects, from each group in turn; within a group those with tall objects first.
+
+    Neighbouring frames look alike, so frames near a chosen one come last.
+    """
     groups: dict[str, list[Record]] = {}
     for record in records:
-        if record.objects:
+        if any(item.box is not None for item in record.objects):
             groups.setdefault(record.group or "", []).append(record)
-    queues = [_from_the_middle(group) for group in groups.values()]
+    queues = [_apart(group) for group in groups.values()]
     chosen: list[Record] = []
-    while queues and len(chosen) < count:
-        for queue in list(queues):
-            if not queue:
-                queues.remove(queue)
-            elif len(chosen) < count:
-                chosen.append(queue.pop(0))
+    while len(chosen) < count and any(queues):
+        chosen += [queue.pop(0) for queue in queues if queue][: count - len(chosen)]
     return chosen
 
 
-def _from_the_middle(records: list[Record]) -> list[Record]:
-    """Every record once, alternating outwards in steps, so that neighbours come late."""
-    step = max(1, len(records) // 4)
-    order = [i for start in range(step) for i in range(start, len(records), step)]
-    middle = len(records) // 2
-    return [records[(i + middle) % len(records)] for i in order]
+def _apart(records: list[Record]) -> list[Record]:
+    """Tall objects first, with the neighbours of an earlier frame put off to the end."""
+    place = {record.image_id: number for number, record in enumerate(records)}
+    ranked = sorted(records, key=lambda r: -max(o.box.height for o in r.objects if o.box))
+    near = max(2, len(records) // 6)
+    first: list[Record] = []
+    later: list[Record] = []
+    for record in ranked:
+        mine = place[record.image_id]
+        alike = any(abs(mine - place[other.image_id]) < near for other in first)
+        (later if alike else first).append(record)
+    return first + later
+
+
+def _window(record: Record, width: int, height: int) -> Box:
+    """A cut-out of the image's shape around its objects, at least half of the image wide."""
+    boxes = [item.box for item in record.objects if item.box is not None]
+    x = (min(b.xmin for b in boxes) + max(b.xmax for b in boxes)) / 2
+    y = (min(b.ymin for b in boxes) + max(b.ymax for b in boxes)) / 2
+    span = max(
+        0.5,
+        (max(b.xmax for b in boxes) - min(b.xmin for b in boxes) + 40) / width,
+        (max(b.ymax for b in boxes) - min(b.ymin for b in boxes) + 40) / height,
+    )
+    wide, high = min(1.0, span) * width, min(1.0, span) * height
+    left = min(max(0.0, x - wide / 2), width - wide)
+    top = min(max(0.0, y - high / 2), height - high)
+    return Box(round(left), round(top), round(left) + round(wide), round(top) + round(high))
+
+
+def _moved(shown: Iterable[Shown], window: Box) -> list[Shown]:
+    """Boxes in the pixels of a cut-out."""
+    return [
+        (
+            Box(
+                box.xmin - window.xmin,
+                box.ymin - window.ymin,
+                box.xmax - window.xmin,
+                box.ymax - window.ymin,
+            ),
+            text,
+            color,
+            dashed,
+        )
+        for box, text, color, dashed in shown
+    ]
 
 
 def picture_sheet(
@@ -75,6 +114,8 @@ def picture_sheet(
             *shown_objects(record.objects),
             *shown_detections(found.detections, thresholds, dataset.taxonomy),
         ]
-        pictures.append(draw(image, shown, scale=max(1.0, 900 / image.width)))
+        window = _window(record, image.width, image.height)
+        part = image.crop((window.xmin, window.ymin, window.xmax, window.ymax))
+        pictures.append(draw(part, _moved(shown, window), scale=max(1.0, 900 / part.width)))
     sheet(pictures, columns, width).save(output)
     return output

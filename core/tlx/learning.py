@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -110,16 +109,10 @@ def train(
     described = RunInfo(
         backend=backend, request=request, dataset_fingerprint=data.fingerprint, leaks=leaks
     )
-    run = Run.create(folder, described, overwrite=overwrite)
-    for leak in leaks:
-        context.emit({"kind": "warning", "message": f"leaky split: {leak}"})
-    try:
+    with Run.beginning(folder, described, overwrite=overwrite) as run:
+        for leak in leaks:
+            context.emit({"kind": "warning", "message": f"leaky split: {leak}"})
         return _run_training(run, entry, request, context)
-    except BaseException:
-        # A run that never reached a checkpoint holds nothing that anybody could go on with.
-        if not any((run.path / "checkpoints").iterdir()):
-            shutil.rmtree(run.path, ignore_errors=True)
-        raise
 
 
 def resume(run: PathLike, *, epochs: int | None = None, context: Context | None = None) -> Run:

@@ -20,6 +20,7 @@ table { border-collapse: collapse; margin: .6rem 0; }
 th, td { padding: .25rem .7rem; text-align: right; border-bottom: 1px solid var(--line); }
 th:first-child, td:first-child { text-align: left; } th { font-weight: 600; }
 td { font-variant-numeric: tabular-nums; } td:first-child { font-variant-numeric: normal; }
+.facts td { text-align: left; }
 .big { display: flex; gap: 2.5rem; flex-wrap: wrap; margin: 1rem 0; }
 .big div { min-width: 7rem; } .big b { display: block; font-size: 2rem; line-height: 1.1; }
 .warning { border-left: 4px solid #d08000; padding: .3rem .8rem; background: var(--soft); }
@@ -226,4 +227,4 @@ def _facts(run: Run, metrics: Mapping[str, Any]) -> str:
         ("checkpoint", metrics["checkpoint"]),
         ("dataset", f"{metrics['dataset']} (SHA-256 {metrics['dataset_fingerprint'][:16]}...)"),
     ]
-    return _table(("", ""), rows)
+    return _table(("", ""), rows).replace("<table>", '<table class="facts">', 1)

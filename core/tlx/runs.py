@@ -18,8 +18,11 @@ import json
 import os
 import platform
 import re
+import shutil
 import sys
-from collections.abc import Callable, Mapping
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -70,17 +73,35 @@ class Run:
             raise DataError(f"is not a tlx run: {error}", place=file) from error
 
     @classmethod
-    def create(cls, path: Path, info: RunInfo, *, overwrite: bool = False) -> Run:
-        """Make the folder and write the request and the environment."""
-        if path.exists():
-            if not overwrite:
-                raise OutputExists(path)
-            _remove_run(path)
-        (path / "checkpoints").mkdir(parents=True)
-        run = cls(path, info)
-        run.write_json("request.json", msgspec.to_builtins(info))
-        run.write_json("environment.json", environment())
-        return run
+    @contextmanager
+    def beginning(cls, path: Path, info: RunInfo, *, overwrite: bool = False) -> Iterator[Run]:
+        """A new run folder for as long as a training begins.
+
+        When the body raises before there is a checkpoint, the folder is removed again and a run
+        that it was to replace is back: nobody could go on with it, and nothing is lost.
+
+        Raises:
+            OutputExists: If something lies at the path and may not be replaced.
+            UsageError: If what lies there is no run, which is never removed.
+        """
+        if path.exists() and not overwrite:
+            raise OutputExists(path)
+        old = _set_aside(path) if path.exists() else None
+        checkpoints = path / "checkpoints"
+        try:
+            checkpoints.mkdir(parents=True)
+            run = cls(path, info)
+            run.write_json("request.json", msgspec.to_builtins(info))
+            run.write_json("environment.json", environment())
+            yield run
+        finally:
+            if checkpoints.is_dir() and any(checkpoints.iterdir()):
+                if old is not None:
+                    shutil.rmtree(old)
+            else:
+                shutil.rmtree(path, ignore_errors=True)
+                if old is not None:
+                    old.rename(path)
 
     def write_json(self, name: str, value: Any) -> None:
         """Write a JSON file of the run, whole or not at all."""
@@ -160,10 +181,11 @@ def _runs_near(folder: Path) -> str:
     return "Make one with: tlx train DATASET"
 
 
-def _remove_run(path: Path) -> None:
-    """Remove an old run; anything that is not one is left alone."""
-    import shutil
-
+def _set_aside(path: Path) -> Path:
+    """Move an old run out of the way; anything that is not one is left alone."""
     if not (path / "request.json").is_file():
         raise UsageError(f"{path} exists and is not a run folder, so --overwrite leaves it alone.")
-    shutil.rmtree(path)
+    aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".replaced", dir=path.parent))
+    aside.rmdir()
+    path.rename(aside)
+    return aside

@@ -67,9 +67,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         code = main(
-            ["train", "discs.tlx", "--model", MODEL, "--weights", "none", "--epochs", "6",
-             "--shorter-side", "64", "--longer-side", "96", "--learning-rate", "0.006",
-             "--threads", "1"]
+            ["train", "discs.tlx", "--model", MODEL, "--weights", "none", "--epochs", "8",
+             "--batch-size", "4", "--shorter-side", "64", "--longer-side", "96",
+             "--learning-rate", "0.006", "--threads", "1"]
         )  # fmt: skip
     assert code == 0
     return folder
@@ -98,7 +98,7 @@ def test_a_run_holds_what_the_readme_says(trained: Path) -> None:
     }
     events = [json.loads(line) for line in (run.path / "events.jsonl").read_text().splitlines()]
     epochs = [e["epoch"] for e in events if e["kind"] == "epoch"]
-    assert epochs == [0, 1, 2, 3, 4, 5, 6]
+    assert epochs == [*range(9)]
     environment = run.read_json("environment.json")
     assert {"tlx", "torch", "torchvision"} <= set(environment["packages"])
     assert "red, green" in (run.path / "MODEL_CARD.md").read_text()
@@ -189,8 +189,8 @@ def test_predict_on_a_folder_an_image_and_a_dataset(
 
     one = result(capsys, "predict", run, images / "059.png", "-o", tmp_path / "one")
     assert one["images"] == 1
-    picture = Image.open(next((tmp_path / "one" / "pictures").iterdir()))
-    assert picture.size == (96, 64)
+    with Image.open(next((tmp_path / "one" / "pictures").iterdir())) as picture:
+        assert picture.size == (96, 64)
 
     whole = result(
         capsys, "predict", run, trained / "discs.tlx", "--split", "test", "-o", tmp_path / "data"
@@ -238,10 +238,10 @@ def test_resume_extends_a_run(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = shutil.copytree(trained / "runs" / "1", tmp_path / "run")
-    done = result(capsys, "train", "--resume", run, "--epochs", "7")
+    done = result(capsys, "train", "--resume", run, "--epochs", "9")
     assert Path(done["run"]) == run
     events = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
-    assert [e["epoch"] for e in events if e["kind"] == "epoch"][-1] == 7
+    assert [e["epoch"] for e in events if e["kind"] == "epoch"][-1] == 9
 
 
 def test_warm_start_from_a_run_with_other_classes(
@@ -250,9 +250,9 @@ def test_warm_start_from_a_run_with_other_classes(
     data = trained / "discs.tlx"
     result(capsys, "relabel", data, "red=stop,green=go", "-o", tmp_path / "new.tlx")
     words = ("train", tmp_path / "new.tlx", "--model", MODEL, "--weights", trained / "runs" / "1",
-             "--warm-start", "stop=red,go=green", "--epochs", "1", "-o", tmp_path / "run",
-             "--shorter-side", "64", "--longer-side", "96", "--learning-rate", "1e-5")  # fmt: skip
-    result(capsys, *words)
+             "--epochs", "1", "-o", tmp_path / "run", "--shorter-side", "64",
+             "--longer-side", "96", "--learning-rate", "1e-5", "--warm-start")  # fmt: skip
+    result(capsys, *words, "stop=red,go=green")
     events = [
         json.loads(line) for line in (tmp_path / "run" / "events.jsonl").read_text().splitlines()
     ]
@@ -260,8 +260,10 @@ def test_warm_start_from_a_run_with_other_classes(
     assert before["metrics"]["ap50"] > 0.5, "the moved rows detect before the first step"
     classes = next(e for e in events if e["kind"] == "restored")["classes"]
     assert [(c["class"], c["from"]) for c in classes] == [("stop", "red"), ("go", "green")]
-    assert main([*map(str, words[:-8]), "--warm-start", "stop=rde,go=green"]) == 2
+    assert main([*map(str, words), "stop=rde,go=green", "--overwrite"]) == 2
     assert "Did you mean 'red'" in capsys.readouterr().err
+    assert Run.open(tmp_path / "run").result() is not None, "the run to be replaced is back"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["new.tlx", "run"]
 
 
 def test_a_run_that_never_began_leaves_nothing(
