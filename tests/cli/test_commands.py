@@ -201,3 +201,54 @@ def test_plugins_models_and_backends_are_listed(capsys: pytest.CaptureFixture[st
     models = {m["name"] for m in result(capsys, "models")["models"]}
     assert {"fasterrcnn_mobilenet_v3_large_320_fpn", "ssdlite320_mobilenet_v3_large"} <= models
     assert [b["name"] for b in result(capsys, "backends")["backends"]] == ["torch"]
+
+
+def test_inspect_without_fiftyone_sums_up_and_says_what_to_install(
+    lisa: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import importlib.util
+
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *more: None if name == "fiftyone" else find(name)
+    )
+    main(["ingest", "lisa", str(lisa), "-o", "a.tlx"])
+    capsys.readouterr()
+    words = complaint(capsys, 5, "inspect", "a.tlx")
+    assert "16 images (4 without objects), 12 objects" in words
+    assert "pip install 'tlx[fiftyone]'" in words
+
+
+def test_train_without_torch_says_what_to_install(
+    lisa: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import importlib.util
+
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *more: None if name == "torch" else find(name)
+    )
+    main(["ingest", "lisa", str(lisa), "-o", "a.tlx"])
+    capsys.readouterr()
+    words = complaint(capsys, 5, "train", "a.tlx", "--model", "ssdlite320_mobilenet_v3_large")
+    assert "pip install 'tlx[torch]'" in words
+    assert not Path("runs").exists()
+
+
+def test_published_weights_that_are_not_here_are_named_and_never_fetched_unasked(
+    lisa: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("torch", reason="the torch backend is not installed")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
+    main(["ingest", "lisa", str(lisa), "-o", "a.tlx"])
+    main(["split", "a.tlx", "--ratios", "train=0.5,val=0.5"])
+    capsys.readouterr()
+    words = complaint(
+        capsys, 2, "train", "a.tlx", "--model", "ssdlite320_mobilenet_v3_large", "--epochs", "1"
+    )
+    assert "ssdlite320_mobilenet_v3_large_coco-a79551df.pth" in words
+    assert "--download" in words
+    assert not Path("runs/1").exists()

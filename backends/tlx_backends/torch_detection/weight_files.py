@@ -92,8 +92,8 @@ def find(name: str, entry: Architecture, *, download: bool) -> WeightSource:
             raise UsageError(
                 f"the weights {published.name} of {entry.name} are not on this machine: {target} "
                 "does not exist.",
-                hint=f"Fetch them from {published.url} to that place, or allow it by the option "
-                "download of the torch backend.",
+                hint=f"Put {published.url} there, let tlx fetch it (--download), or start from "
+                "random weights (--weights none).",
             )
         _download(published, target)
     return read(target, published)
