@@ -93,6 +93,12 @@ class MissingExtra(TlxError):
         self.extra = extra
 
 
+class Interrupted(TlxError):
+    """The user stopped a job that can be gone on with."""
+
+    exit_code = 130
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Say which known names are meant, perhaps: a sentence for a hint.
 

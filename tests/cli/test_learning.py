@@ -5,6 +5,10 @@ from __future__ import annotations
 import json
 import random
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -274,3 +278,32 @@ def test_a_run_that_never_began_leaves_nothing(
     assert main(words) == 2
     assert "cuda" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_training_can_be_gone_on_with(
+    trained: Path, tmp_path: Path, number: signal.Signals, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    words = ["train", str(trained / "discs.tlx"), "--model", MODEL, "--weights", "none",
+             "--epochs", "500", "--batch-size", "4", "--shorter-side", "64", "--longer-side", "96",
+             "-o", str(run)]  # fmt: skip
+    code = "import sys; from tlx.cli import main; main()"
+    child = subprocess.Popen(
+        [sys.executable, "-c", code, *words], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 120
+    while not (run / "checkpoints" / "last.pt").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    child.send_signal(number)
+    _, err = child.communicate(timeout=60)
+    assert child.returncode == 130
+    assert f"tlx train --resume {run}" in " ".join(err.decode().split())
+    assert b"Traceback" not in err
+    done = [
+        json.loads(line)["epoch"]
+        for line in (run / "events.jsonl").read_text().splitlines()
+        if json.loads(line)["kind"] == "epoch"
+    ]
+    result(capsys, "train", "--resume", run, "--epochs", str(max(done) + 1))
+    assert sorted(p.name for p in (run / "checkpoints").iterdir()) == ["best.pt", "last.pt"]

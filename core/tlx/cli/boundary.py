@@ -3,14 +3,38 @@
 from __future__ import annotations
 
 import errno
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from tlx.cli.screen import Screen
 from tlx.errors import TlxError
 
 INTERRUPTED = 130
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM ends a command like Ctrl-C: what it was writing is cleaned up.
+
+    Python's default would end the process on the spot.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _interrupt(number: int, frame: object) -> None:
+    del number, frame
+    raise KeyboardInterrupt
 
 
 def run(arguments: Sequence[str]) -> int:  # noqa: PLR0911 - one exit per kind of trouble
@@ -23,7 +47,8 @@ def run(arguments: Sequence[str]) -> int:  # noqa: PLR0911 - one exit per kind o
     screen = Screen(json_output="--json" in arguments)
     try:
         app, rest = build(arguments, screen)
-        app(rest, exit_on_error=False, print_error=False)
+        with _terminable():
+            app(rest, exit_on_error=False, print_error=False)
     except cyclopts.CycloptsError as error:
         command = " ".join(["tlx", *_command_names(error)])
         return _explain(screen, _sentence(str(error)), f"See: {command} --help", 2)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from tlx.cli.screen import Screen, number
 from tlx.context import Event
+from tlx.errors import Interrupted
 
 
 class TrainingView:
@@ -18,6 +20,7 @@ class TrainingView:
 
     def __init__(self, screen: Screen) -> None:
         self.screen = screen
+        self.checkpoint: Path | None = None
         self._bar: Any = None
         self._task: Any = None
 
@@ -31,6 +34,12 @@ class TrainingView:
         trace: TracebackType | None,
     ) -> None:
         self._close()
+        if isinstance(error, KeyboardInterrupt) and self.checkpoint is not None:
+            run = self.checkpoint.parent.parent
+            raise Interrupted(
+                "interrupted; the last whole checkpoint is kept.",
+                hint=f"Go on with: tlx train --resume {run}",
+            ) from None
 
     def __call__(self, event: Event) -> None:
         """Show one event; kinds that are not known are for the files only."""
@@ -45,6 +54,9 @@ class TrainingView:
     def _show_log(self, event: Event) -> None:
         self._close()
         self.screen.note(str(event["message"]))
+
+    def _show_checkpoint(self, event: Event) -> None:
+        self.checkpoint = Path(event["path"])
 
     def _show_start(self, event: Event) -> None:
         self.screen.note(f"training {event['model']}")
