@@ -34,7 +34,7 @@ _FLAGS = {
     "unspecified": None, "": None,
 }  # fmt: skip
 _UNKNOWN = object()
-# Enough digits that adding and taking away 1 gives back any double that a label file may hold.
+# Enough digits that adding and taking away 1 gives back any double beyond 1e-40.
 _exact = Arithmetic(prec=60)
 _SIDES = 1 << 31
 
