@@ -23,3 +23,13 @@ def usual_split(word: str) -> str | None:
     ('val', 'val', None)
     """
     return _SPLITS.get(re.sub(r"\d{4}$", "", word.lower()))
+
+
+def folder_split(path: str) -> str | None:
+    """The split that a folder on the way to a file says.
+
+    >>> folder_split("valid/images/a.jpg")
+    'val'
+    """
+    words = (usual_split(part) for part in path.split("/")[:-1])
+    return next((word for word in words if word is not None), None)

@@ -7,6 +7,7 @@ from tlx.hooks import hookimpl
 from tlx_plugins.demo.command import DemoCommand
 from tlx_plugins.formats.coco import CocoFormat
 from tlx_plugins.formats.voc import VocFormat
+from tlx_plugins.formats.yolo import YoloFormat
 from tlx_plugins.sources.lisa import LisaSource
 from tlx_plugins.viewers.fiftyone_app import FiftyOneViewer
 
@@ -20,7 +21,7 @@ def tlx_sources() -> list[Source]:
 @hookimpl
 def tlx_formats() -> list[Format]:
     """Formats that are read and written."""
-    return [CocoFormat(), VocFormat()]
+    return [CocoFormat(), VocFormat(), YoloFormat()]
 
 
 @hookimpl

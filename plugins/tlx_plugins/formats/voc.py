@@ -92,7 +92,7 @@ class VocFormat:
 
     def sniff(self, root: Path) -> Match:
         """Look at the first XML files for the root element of Pascal VOC."""
-        from tlx_plugins.formats.voc_layout import walk
+        from tlx.folder_walk import walk
 
         if not root.exists():
             return Match(missing=(f"{root} does not exist",))

@@ -15,6 +15,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tlx_plugins.formats.text_columns import joined, offsets_of, together
+
 UNWRITABLE = "[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x{FFFE}\\x{FFFF}]"
 """What XML 1.0 cannot hold (section 2.2), as RE2 has it."""
 
@@ -26,16 +28,6 @@ def escape(texts: Any) -> Any:
     for plain, written in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("\r", "&#13;")):
         texts = pc.replace_substring(texts, plain, written)
     return texts
-
-
-def together(*parts: Any) -> Any:
-    """Arrays and pieces of text put together row by row; null is nothing."""
-    return pc.binary_join_element_wise(*parts, "", null_handling="replace", null_replacement="")
-
-
-def joined(texts: Any, offsets: Any) -> Any:
-    """One text per row from a flat array and the offsets of each row in it."""
-    return pc.binary_join(pa.ListArray.from_arrays(offsets, texts), "")
 
 
 def wrapped(before: str, texts: Any, after: str) -> Any:
@@ -118,12 +110,6 @@ def polygons(column: Any, base: int, indent: str) -> Any:
         f"{indent}<polygon>\n", joined(lines, pa.array(starts, pa.int32())), f"{indent}</polygon>\n"
     )
     return joined(whole, offsets_of(parents, rows))
-
-
-def offsets_of(parents: Any, rows: int) -> Any:
-    """Offsets of each row in a flat array whose entries belong to ``parents`` (sorted)."""
-    counts = np.bincount(np.asarray(parents), minlength=rows)
-    return pa.array(np.concatenate(([0], np.cumsum(counts))), pa.int32())
 
 
 class Attributes:

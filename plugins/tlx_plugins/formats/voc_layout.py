@@ -13,11 +13,11 @@ An XML of ``Annotations/SUB/`` belongs to an image of ``JPEGImages/SUB/``.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from tlx.folder_walk import is_text, join, walk
 from tlx.media import IMAGE_SUFFIXES
 
 ANNOTATION_FOLDERS = ("annotations", "annotation", "xmls", "xml")
@@ -101,40 +101,6 @@ class Layout:
         return sorted({file.base for file in self.files})
 
 
-def join(folder: str, name: str) -> str:
-    """A path from two parts of which either may be empty."""
-    return f"{folder}/{name}" if folder and name else folder or name
-
-
-def walk(root: Path) -> Iterator[tuple[str, list[str]]]:
-    """Every folder below ``root`` with the names of its files, sorted; links are followed once.
-
-    Hidden folders are passed over.
-    """
-    seen: set[tuple[int, int]] = set()
-    stack = [""]
-    while stack:
-        folder = stack.pop()
-        path = os.path.join(root, folder)  # noqa: PTH118 - a hundred thousand times
-        try:
-            status = os.stat(path)  # noqa: PTH116 - the same
-            if (status.st_dev, status.st_ino) in seen:  # A symbolic link that leads back.
-                continue
-            seen.add((status.st_dev, status.st_ino))
-            with os.scandir(path) as entries:
-                found = sorted((entry.name, entry.is_dir()) for entry in entries)
-        except OSError:
-            if not folder:
-                raise
-            continue
-        yield folder, [name for name, is_folder in found if not is_folder]
-        stack += [
-            join(folder, name)
-            for name, is_folder in reversed(found)
-            if is_folder and not name.startswith(".")
-        ]
-
-
 def top_of(path: Path) -> tuple[Path, str]:
     """The folder to search for a path that the user gave, and what to restrict XML files to.
 
@@ -167,7 +133,7 @@ def scan(root: Path, annotations: str | None = None) -> Layout:
             path = join(folder, name)
             if not (suffix in IMAGE_SUFFIXES or suffix in {".xml", ".txt"}):
                 continue
-            if not _is_text(path):
+            if not is_text(path):
                 layout.unnameable.append(path)
             elif suffix == ".xml":
                 if not only or path == only or path.startswith(only + "/"):
@@ -210,11 +176,3 @@ def _choose(layout: Layout) -> None:
         else:
             layout.passed[file.below] = layout.passed.get(file.below, 0) + 1
     layout.files = kept
-
-
-def _is_text(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -8,9 +8,10 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from tlx.context import Context
+from tlx.folder_walk import join
 from tlx.issues import Issue
-from tlx.split_names import usual_split
-from tlx_plugins.formats.voc_layout import LabelFile, Layout, join
+from tlx.split_names import folder_split
+from tlx_plugins.formats.voc_layout import LabelFile, Layout
 
 CLASS_LISTS = ("labels.txt", "classes.txt", "predefined_classes.txt", "labelmap.txt")
 """Files that name the classes in order; CVAT's labelmap.txt has colours behind them."""
@@ -105,12 +106,6 @@ class Splits:
     def _report(self, code: str, message: str, path: str, action: str) -> None:
         place = str(self.layout.root / path)
         self.context.issues.report(Issue(code, message, place, action=action))
-
-
-def folder_split(path: str) -> str | None:
-    """The split that a folder on the way says: ``valid/a.xml``."""
-    words = (usual_split(part) for part in path.split("/")[:-1])
-    return next((word for word in words if word is not None), None)
 
 
 def class_list(layout: Layout, context: Context) -> tuple[list[str], Path | None]:

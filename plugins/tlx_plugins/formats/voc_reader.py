@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 from tlx.box_policy import fault_of, settle, shown
 from tlx.context import Context
 from tlx.errors import DataError
+from tlx.folder_walk import join
 from tlx.issues import Issue
 from tlx.media import image_size
 from tlx.model import Box, Object, Origin, Record, Taxonomy, replace
 from tlx.safe_xml import SafeParser
 from tlx_plugins.formats import voc_base, voc_layout, voc_lists
-from tlx_plugins.formats.voc_layout import Images, LabelFile, Layout, join
+from tlx_plugins.formats.voc_layout import Images, LabelFile, Layout
 from tlx_plugins.formats.voc_xml import VocImage, VocParser
 
 if TYPE_CHECKING:

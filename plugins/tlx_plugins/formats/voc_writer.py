@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
@@ -13,10 +12,12 @@ import pyarrow.compute as pc
 
 from tlx.api import WriteReport
 from tlx.context import Context
+from tlx.file_names import CONTROL, output_name
 from tlx.issues import Issue
 from tlx.media import IMAGE_SUFFIXES, image_size
 from tlx.media_transfer import bring
 from tlx_plugins.formats import voc_columns as xml
+from tlx_plugins.formats.text_columns import CORNERS, corners_of, joined, offsets_of, together
 from tlx_plugins.formats.voc_base import STATEMENT
 from tlx_plugins.formats.voc_lists import SETS, write_lines
 
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 
 IMAGES = "JPEGImages"
 LABELS = "Annotations"
-_UNFIT = re.compile("[\x00-\x1f\x7f\ufffe\uffff]")
-_CORNERS = ("xmin", "ymin", "xmax", "ymax")
 _HEAD = ("image_id", "uri", "width", "height", "split")
 
 
@@ -87,10 +86,10 @@ class VocWriter:
         """The classes in their order, which nothing else in a VOC folder tells."""
         names = self.dataset.taxonomy.names
         for name in names:
-            if not name or _UNFIT.search(name):
+            if not name or CONTROL.search(name):
                 message = f"the class {name!r} cannot be written: empty, or a control character."
                 self._report("unwritable-name", message, "", hint="Rename it with: tlx relabel")
-        write_lines(self.dest / "labels.txt", (_UNFIT.sub("", name) for name in names))
+        write_lines(self.dest / "labels.txt", (CONTROL.sub("", name) for name in names))
         self.files.append("labels.txt")
 
     def _write_batch(self, batch: pa.RecordBatch) -> None:
@@ -122,7 +121,7 @@ class VocWriter:
         verified = attributes.take("verified", "flag")
         depth = attributes.take("depth", "integer").cast(pa.string())
         segmented = attributes.take("segmented", "integer").cast(pa.string())
-        return xml.together(
+        return together(
             f'<annotation {STATEMENT}="{self.base}"',
             pc.if_else(verified, ' verified="yes"', ' verified="no"'),
             ">\n",
@@ -150,16 +149,16 @@ class VocWriter:
             self._unwritable(batch, parents[row].as_py())
         outlines = pc.struct_field(flat, ["segmentation", "polygons"])
         outlined = bool(pc.any(pc.greater(pc.list_value_length(outlines), 0)).as_py())
-        corners = self._corners(batch, parents, flat, outlines)
+        corners = self._corners(batch, parents, flat)
         kept = corners[0].is_valid()
         corner_texts = [
             xml.element(name, xml.number_text(values, shift), "\t\t\t")
             for name, values, shift in zip(
-                _CORNERS, corners, (self.base, self.base, 0, 0), strict=True
+                CORNERS, corners, (self.base, self.base, 0, 0), strict=True
             )
         ]
         pose = xml.escape(attributes.take("pose", "text"))
-        texts = xml.together(
+        texts = together(
             "\t<object>\n\t\t<name>",
             self._names(flat.field("category")),
             "</name>\n",
@@ -180,34 +179,22 @@ class VocWriter:
             "\t</object>\n",
         )
         texts, parents = texts.filter(kept), parents.filter(kept)
-        offsets = xml.offsets_of(parents, batch.num_rows)
-        return xml.joined(texts, offsets), pc.subtract(offsets[1:], offsets[:-1]).to_pylist()
+        offsets = offsets_of(parents, batch.num_rows)
+        return joined(texts, offsets), pc.subtract(offsets[1:], offsets[:-1]).to_pylist()
 
     def _names(self, categories: Any) -> Any:
         """Class names as XML has them; each is changed once."""
         coded = categories.dictionary_encode()
-        names = [_UNFIT.sub("", name) for name in coded.dictionary.to_pylist()]
+        names = [CONTROL.sub("", name) for name in coded.dictionary.to_pylist()]
         return xml.escape(pa.array(names, pa.string())).take(coded.indices)
 
-    def _corners(self, batch: pa.RecordBatch, parents: Any, flat: Any, outlines: Any) -> list[Any]:
+    def _corners(self, batch: pa.RecordBatch, parents: Any, flat: Any) -> list[Any]:
         """The four corners as written less the base; null drops the object."""
-        box = flat.field("box")
-        corners = [pc.struct_field(box, name) for name in _CORNERS]
-        missing = corners[0].is_null()
-        if pc.any(missing).as_py():
-            corners = _bounded(corners, missing, outlines)
-        finite = pc.is_finite(corners[0])
-        for values in corners[1:]:
-            finite = pc.and_(finite, pc.is_finite(values))
-        fine = pc.fill_null(finite, False)
-        if len(fine) and not pc.all(fine).as_py():
-            for row in parents.filter(pc.invert(fine)).to_pylist():
-                name = batch.column("image_id")[row].as_py()
-                message = f"an object of {name} has no box and no polygon, or an infinite box."
-                self._report("no-box", message, name)
-            corners = [
-                pc.if_else(fine, values, pa.scalar(None, pa.float64())) for values in corners
-            ]
+        corners = corners_of(flat)
+        for row in parents.filter(corners[0].is_null()).to_pylist():
+            name = batch.column("image_id")[row].as_py()
+            message = f"an object of {name} has no box and no polygon, or an infinite box."
+            self._report("no-box", message, name)
         if self.options.corners == "exact":
             return corners
         whole = xml.whole_corners(corners, 0)
@@ -221,9 +208,8 @@ class VocWriter:
     ) -> _Head | None:
         """What an XML says before the objects; None leaves the image out."""
         remote = "://" in uri
-        name = _remote_name(uri) if remote else uri
-        parts = name.split("/")
-        if _UNFIT.search(uri) or any(part in {"", ".", ".."} for part in parts):
+        name = output_name(uri)
+        if name is None:
             message = f"the image {uri!r} has a name that cannot become the name of a file."
             self._report("unsafe-name", message, image_id)
             return None
@@ -239,6 +225,7 @@ class VocWriter:
                 self._report("no-size", message, str(path), hint=hint)
                 return None
             width, height = size
+        parts = name.split("/")
         folder = "/".join(parts[:-1])
         names = (
             f"\t<folder>{_escaped(folder or IMAGES)}</folder>\n"
@@ -288,25 +275,3 @@ def _plain(texts: Any) -> Any:
 
 def _escaped(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def _remote_name(uri: str) -> str:
-    """A path for the labels of an image that lies elsewhere: host and path of the URL."""
-    place = re.split(r"[?#]", uri.partition("://")[2])[0]
-    parts = [quote(part, safe=" .-_~()") for part in place.split("/")]
-    return "/".join(part for part in parts if part not in {"", ".", ".."}) or quote(uri, safe="")
-
-
-def _bounded(corners: list[Any], missing: Any, outlines: Any) -> list[Any]:
-    """Fill the corners of objects without a box from their polygons."""
-    bounds: list[list[float]] = [[], [], [], []]
-    for polygons in outlines.filter(missing).to_pylist():
-        xs = [value for polygon in polygons or () for value in polygon[0::2]]
-        ys = [value for polygon in polygons or () for value in polygon[1::2]]
-        found = (min(xs), min(ys), max(xs), max(ys)) if xs and ys else (float("nan"),) * 4
-        for values, value in zip(bounds, found, strict=True):
-            values.append(value)
-    return [
-        pc.replace_with_mask(values, missing, pa.array(given, pa.float64()))
-        for values, given in zip(corners, bounds, strict=True)
-    ]

@@ -71,6 +71,9 @@ def number(text: str | None, shift: int = 0) -> float | None:
         return None
     if not shift or value.is_integer():
         return value - shift
+    if len(text) < 12 and -1e5 < value < 1e5 and text[-1].isdigit() and "-" not in text[1:]:
+        # Ten decimals at the most: rounding undoes what the subtraction spoilt.
+        return round(value - shift, 10)
     return float(_exact.subtract(Decimal(text), shift))
 
 
