@@ -6,6 +6,8 @@ from tlx.api import Command, Format, Source, Viewer
 from tlx.hooks import hookimpl
 from tlx_plugins.demo.command import DemoCommand
 from tlx_plugins.formats.coco import CocoFormat
+from tlx_plugins.formats.voc import VocFormat
+from tlx_plugins.formats.yolo import YoloFormat
 from tlx_plugins.sources.lisa import LisaSource
 from tlx_plugins.viewers.fiftyone_app import FiftyOneViewer
 
@@ -19,7 +21,7 @@ def tlx_sources() -> list[Source]:
 @hookimpl
 def tlx_formats() -> list[Format]:
     """Formats that are read and written."""
-    return [CocoFormat()]
+    return [CocoFormat(), VocFormat(), YoloFormat()]
 
 
 @hookimpl

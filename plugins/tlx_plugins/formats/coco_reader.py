@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, TypeGuard
 
 import msgspec
 
+from tlx.box_policy import fault_of, settle, shown
 from tlx.context import Context
 from tlx.issues import Issue
 from tlx.model import (
@@ -44,7 +44,6 @@ from tlx_plugins.formats.coco_outline import (
     mask,
     outline_bounds,
     polygon,
-    shown,
 )
 
 if TYPE_CHECKING:
@@ -294,15 +293,17 @@ class _FileReader:
             return None
         if outline is not None and segmentation is not None and segmentation.polygons:
             box = self._compare(box, outline, size, place)
-        if box.width <= 0 or box.height <= 0:
-            return self._choose("degenerate-box", "is empty or inverted", box, None, place)
-        width, height = size or (math.inf, math.inf)
-        overhang = max(-box.xmin, -box.ymin, box.xmax - width, box.ymax - height)
-        if overhang > TOLERANCE:
-            of = f" of {size[0]} x {size[1]} pixels" if size else ""
-            cut = box.clip(width, height)
-            return self._choose("box-outside", f"leaves the image{of}", box, cut, place)
-        return box
+        fault = fault_of(box, size, TOLERANCE)
+        if fault is None:
+            return box
+        return settle(
+            box,
+            size,
+            fault,
+            self.options.bad_boxes,
+            f"bbox {shown(box)}",
+            lambda code, message, action, hint: self._report(code, message, place, action, hint),
+        )
 
     def _compare(self, box: Box, outline: Box, size: tuple[int, int] | None, place: str) -> Box:
         """Check the stated box against the bounds of the polygons."""
@@ -321,21 +322,6 @@ class _FileReader:
         action = "requested" if taken else "kept"
         self._report("box-outline-mismatch", message, place, action, hint)
         return outline if taken else box
-
-    def _choose(self, code: str, what: str, box: Box, cut: Box | None, place: str) -> Box | None:
-        """Apply the option bad_boxes."""
-        policy = self.options.bad_boxes
-        message = f"bbox {shown(box)} {what}; "
-        hint = "Choose what happens to such boxes with --bad-boxes, or skip them: --on-error skip"
-        if policy == "keep" or (policy == "report" and cut is not None):
-            self._report(code, message + "kept.", place, "kept", hint)
-            return box
-        if policy == "clip" and cut is not None and cut.width > 0 and cut.height > 0:
-            self._report(code, message + "cut to the image.", place, "requested", hint)
-            return cut
-        action = "skipped" if policy == "report" else "requested"
-        self._report(code, message + "left out.", place, action, hint)
-        return None
 
     def _segmentation(self, annotation: CocoAnnotation, place: str) -> Segmentation | None:
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from tlx.context import Context
 from tlx.errors import DataError, UsageError
 from tlx.issues import Issue
 from tlx.media import image_size
+from tlx.media_transfer import bring
 from tlx.model import AttributeValue, Box, Category, Keypoint, Object, Record, Segmentation
 from tlx_plugins.formats import coco_rle
 from tlx_plugins.formats.coco_outline import computed_area, outline_bounds
@@ -135,22 +135,7 @@ class CocoWriter:
         if self.options.media == "reference" or "://" in record.uri:
             return record.uri
         source = self.dataset.image_path(record.uri)
-        target = self.dest / "images" / record.uri
-        if not target.resolve().is_relative_to((self.dest / "images").resolve()):
-            raise DataError(
-                f"the image {record.uri!r} lies outside the media root.",
-                place=source,
-                hint="Leave the images where they are: --media reference",
-            )
-        if not source.is_file():
-            raise DataError("is not there.", place=source, hint="Or use: --media reference")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if self.options.media == "copy":
-            shutil.copyfile(source, target)
-        elif self.options.media == "hardlink":
-            os.link(source, target)
-        else:
-            target.symlink_to(source.resolve())
+        bring(source, self.dest / "images", record.uri, self.options.media)
         return record.uri
 
     def _annotation(

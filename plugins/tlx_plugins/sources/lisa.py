@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from tlx.api import Match, Reading
+from tlx.box_policy import fault_of, settle
 from tlx.context import Context
 from tlx.errors import DataError, UsageError
 from tlx.issues import Issue, IssueLog
@@ -336,30 +337,20 @@ class _Reader:
     def _bad_box(self, row: Row, size: tuple[int, int] | None, file: str) -> Box | None:
         """Decide on a box that is degenerate or leaves the image; None drops it."""
         box = Box(*row.corners)
-        degenerate = box.width <= 0 or box.height <= 0
-        code = "degenerate-box" if degenerate else "box-outside"
-        corners = ", ".join(map(str, row.corners))
-        what = "is empty or inverted" if degenerate else f"leaves the image{_shown(size)}"
-        report: Callable[[str, str], None] = lambda done, action: self._report(  # noqa: E731
-            code,
-            f"the box ({corners}) of {row.name} {what}; {done}.",
-            file,
-            action,
-            "Choose what happens to such boxes with --bad-boxes, or skip them: --on-error skip",
-            line=row.line,
-        )
-        policy = self.options.bad_boxes
-        if policy == "keep" or (policy == "report" and not degenerate):
-            report("kept", "kept")
+        fault = fault_of(box, size)
+        if fault is None:
             return box
-        if policy == "clip" and not degenerate:
-            width, height = size or (float("inf"), float("inf"))
-            cut = box.clip(width, height)
-            if cut.width > 0 and cut.height > 0:
-                report("cut to the image", "requested")
-                return cut
-        report("left out", "skipped" if policy == "report" else "requested")
-        return None
+        corners = ", ".join(map(str, row.corners))
+        return settle(
+            box,
+            size,
+            fault,
+            self.options.bad_boxes,
+            f"the box ({corners}) of {row.name}",
+            lambda code, message, action, hint: self._report(
+                code, message, file, action, hint, line=row.line
+            ),
+        )
 
     def _report(
         self,
@@ -373,10 +364,6 @@ class _Reader:
     ) -> None:
         place = str(self.layout.media_root / path) if path else str(self.layout.media_root)
         self.issues.report(Issue(code, message, place, line, action, hint))
-
-
-def _shown(size: tuple[int, int] | None) -> str:
-    return f" of {size[0]} x {size[1]} pixels" if size else ""
 
 
 def _stem(name: str) -> str:

@@ -1,0 +1,345 @@
+"""From a layout of XML files and images to records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tlx.box_policy import fault_of, settle, shown
+from tlx.context import Context
+from tlx.errors import DataError
+from tlx.folder_walk import join
+from tlx.issues import Issue
+from tlx.media import image_size
+from tlx.model import Box, Object, Origin, Record, Taxonomy, replace
+from tlx.safe_xml import SafeParser
+from tlx_plugins.formats import voc_base, voc_layout, voc_lists
+from tlx_plugins.formats.voc_layout import Images, LabelFile, Layout
+from tlx_plugins.formats.voc_xml import VocImage, VocParser
+
+if TYPE_CHECKING:
+    from lxml.etree import _Element
+
+    from tlx_plugins.formats.voc import VocOptions
+
+
+class VocReader:
+    """Reads the files of a layout in order.
+
+    Args:
+        layout: Where everything lies.
+        options: The user's choices.
+        context: Progress and issues.
+    """
+
+    def __init__(self, layout: Layout, options: VocOptions, context: Context) -> None:
+        self.layout = layout
+        self.options = options
+        self.context = context
+        self.xml = SafeParser(options.encoding)
+        self.parser = VocParser(self._in_file)
+        self.splits = voc_lists.Splits(layout, context)
+        self.classes, self.class_file = voc_lists.class_list(layout, context)
+        self.listed = set(self.classes)
+        self.met: dict[str, None] = {}
+        self.media_root, self.prefix, self.images = self._media()
+        self.folders: dict[str, list[str]] = {}
+        self.taken: dict[str, str] = {}
+        self.base = None if options.base == "auto" else int(options.base)
+        self.path = ""
+
+    def taxonomy(self) -> Taxonomy:
+        """The listed classes in their order, then others in the order they were met."""
+        return Taxonomy.of([*self.classes, *(name for name in self.met if name not in self.listed)])
+
+    def records(self) -> Iterator[Record]:
+        """All records, in the order of the XML files."""
+        self._report_layout()
+        files = self.layout.files
+        for file in self.context.progress.track(files, "reading XML", len(files)):
+            record = self._record(file)
+            if record is not None:
+                yield record
+        yield from self._unlabelled()
+        if self.classes:
+            for name in self.met:
+                if name not in self.listed:
+                    message = f"the class {name!r} is not listed; it comes after the listed ones."
+                    self._report("unlisted-class", message, str(self.class_file), "kept")
+
+    def _media(self) -> tuple[Path, str, dict[str, Images]]:
+        """The media root, its path below the layout's root, and the images by folder."""
+        layout, option = self.layout, self.options.images
+        if option is not None:
+            inside = layout.root / option
+            root = inside if inside.is_dir() else Path(option)
+            return root, "", voc_layout.scan(root).images
+        homes = {file.home for file in layout.files}
+        bases = layout.bases()
+        if "" in homes or len(bases) != 1 or any(home in layout.images for home in homes):
+            return layout.root, "", layout.images
+        base = bases[0]
+        folder = layout.image_folder(base)
+        if folder is None and base not in layout.images and not layout.images:
+            usual = "images" if next(iter(homes)).rpartition("/")[2].islower() else "JPEGImages"
+            folder = join(base, usual)
+        if folder is None:
+            return layout.root, "", layout.images
+        start = folder + "/"
+        inner = {
+            name[len(start) :]: images
+            for name, images in layout.images.items()
+            if name == folder or name.startswith(start)
+        }
+        return layout.root / folder, folder, inner
+
+    def _report_layout(self) -> None:
+        for path in self.layout.unnameable:
+            shown_path = path.encode(errors="backslashreplace").decode()
+            self._report("bad-name", "the name of this file is not text.", shown_path)
+        for folder, number in self.layout.passed.items():
+            message = f"{number} XML files are passed over: they lie in no annotation folder."
+            hint = f"Read them instead with: --annotations {folder}"
+            self._report("other-folder", message, folder, "kept", hint=hint)
+        if not self.images:
+            message = "there are no images here, only labels."
+            hint = "Name their folder with: --images FOLDER"
+            self._report("no-images", message, "", "kept", hint=hint)
+
+    def _record(self, file: LabelFile) -> Record | None:
+        self.path = file.path
+        root = self._open(file)
+        if root is None:
+            return None
+        stated = root.get(voc_base.STATEMENT)
+        image = self.parser.parse(root, self._base(stated))
+        uri = self._image(file, image, verbatim=stated is not None)
+        if uri is None:
+            return None
+        if uri in self.taken:
+            message = f"labels {uri}, which {self.taken[uri]} labels too; the latter holds."
+            self._in_file("duplicate-image", message, image.line)
+            return None
+        self.taken[uri] = file.path
+        size = self._size(uri, image)
+        objects = self._objects(image, size)
+        return Record(
+            image_id=uri,
+            uri=uri,
+            width=size[0] if size else None,
+            height=size[1] if size else None,
+            split=self.options.split or self.splits.of(file),
+            objects=objects,
+            attributes=image.attributes,
+            origin=Origin(file.path, image.line),
+        )
+
+    def _open(self, file: LabelFile) -> _Element | None:
+        path = f"{self.layout.root}/{file.path}"
+        try:
+            with open(path, "rb") as stream:  # noqa: PTH123 - a hundred thousand times
+                root = self.xml.parse(stream.read(), path)
+        except OSError as error:
+            self._in_file("unreadable-file", f"cannot be read: {error.strerror}.", None)
+            return None
+        except DataError as error:
+            line = error.place.line if error.place else None
+            self._report("bad-xml", error.message, file.path, line=line, hint=error.hint)
+            return None
+        if root.tag != "annotation":
+            message = f"is XML of another kind, <{str(root.tag)[:60]}>; passed over."
+            self._in_file("other-file", message, None, "kept")
+            return None
+        return root
+
+    def _base(self, stated: str | None) -> int:
+        """What the first pixel is counted as: by option, by the file itself, or by all files."""
+        if self.options.base == "auto" and stated in {"0", "1"}:
+            return int(stated)
+        if self.base is None:
+            names = (file.path for file in self.layout.files)
+            found = voc_base.decide(self.layout.root, names)
+            other = "--base 1" if found.base == 0 else "--base 0"
+            message = f"{found.reason}; overrule it with {other}."
+            self._report("pixel-convention", message, found.path or "", "kept", line=found.line)
+            self.base = found.base
+        elif self.options.base == "1" and not self.taken and stated is None:
+            self._check_base()
+        return self.base
+
+    def _check_base(self) -> None:
+        """Say so when the files contradict the option."""
+        found = voc_base.decide(self.layout.root, (file.path for file in self.layout.files))
+        if found.base == 0:
+            message = f"{found.reason}, if --base 1 did not say otherwise."
+            self._report("pixel-convention", message, found.path or "", "kept", line=found.line)
+
+    def _image(self, file: LabelFile, image: VocImage, *, verbatim: bool) -> str | None:
+        """The image of a file, relative to the media root; None if there should be one."""
+        if image.path is not None and "://" in image.path:
+            return image.path
+        name = image.filename or ""
+        if not verbatim:
+            name = name.replace("\\", "/")
+        name = name.rpartition("/")[2]
+        found = self._find(file, image, name)
+        if found is not None:
+            return found
+        if self.images:
+            message = f"the image {name or file.stem!r} is not here."
+            hint = "Put it in its place, or go on without it: --on-error skip"
+            self._report("missing-image", message, file.path, line=image.line, hint=hint)
+            return None
+        if not name:
+            message = "names no image; it is taken to be named like this file."
+            self._in_file("no-filename", message, image.line, "kept")
+        inner = join(file.home, file.below) if file.home and not self.prefix else file.below
+        if self.options.images is not None:
+            inner = file.below
+        return join(inner, name or file.stem)
+
+    def _find(self, file: LabelFile, image: VocImage, name: str) -> str | None:
+        """Look where the layouts put images: first for the stated name, then for the file's own."""
+        folders = self._folders(file)
+        if image.folder is not None:
+            folders = [*folders, join(file.base, image.folder.strip("/"))]
+        for folder in folders:
+            if name in self.images[folder].names if folder in self.images else False:
+                return join(folder, name)
+        for folder in folders:
+            images = self.images.get(folder)
+            if images is None:
+                continue
+            stem = file.stem
+            near = images.by_stem.get(stem) or images.by_stem.get(stem.lower())
+            if near:
+                exact = [one for one in near if one.rpartition(".")[0] == stem]
+                found = (exact or near)[0]
+                if name:
+                    message = f"the image {name} is not here; {found} is, and is taken."
+                    self._in_file("other-name", message, image.line, "kept")
+                return join(folder, found)
+        return None
+
+    def _folders(self, file: LabelFile) -> list[str]:
+        """Where the image of a file may lie, relative to the media root, likely places first."""
+        key = join(file.home, file.below)
+        known = self.folders.get(key)
+        if known is None:
+            if self.prefix or self.options.images is not None:
+                known = [file.below, ""]
+            else:
+                inner = self.layout.image_folder(file.base)
+                known = [key]
+                if inner is not None:
+                    known += [join(inner, file.below), inner]
+                known += [join(file.base, file.below), file.base]
+            known = self.folders[key] = list(dict.fromkeys(known))
+        return known
+
+    def _size(self, uri: str, image: VocImage) -> tuple[int, int] | None:
+        """Width and height: as the file says; the image's own where it says nothing usable."""
+        own = None
+        if self.images and "://" not in uri:
+            own = image_size(f"{self.media_root}/{uri}")
+            if own is None:
+                message = f"the image {uri} cannot be read."
+                self._in_file("unreadable-image", message, image.line, "kept")
+        if image.width is None or image.height is None or image.bad_size:
+            if image.bad_size:
+                text, line = image.bad_size
+                end = "; the image's own is taken." if own else "; taken as not stated."
+                message = f"{text[:40]!r} is no width or height of an image{end}"
+                self._in_file("bad-size", message, line, "kept" if own else "changed")
+            return own
+        stated = (image.width, image.height)
+        if own is None or own == stated:
+            return stated
+        taken = own if self.options.size_from == "image" else stated
+        message = (
+            f"says {stated[0]} x {stated[1]} pixels where {uri} has {own[0]} x {own[1]}"
+            + (", as if it were turned" if own == stated[::-1] else "")
+            + f"; {taken[0]} x {taken[1]} is taken."
+        )
+        hint = "Believe the images with: --size-from image"
+        self._report("size-mismatch", message, self.path, "kept", line=image.line, hint=hint)
+        return taken
+
+    def _objects(self, image: VocImage, size: tuple[int, int] | None) -> tuple[Object, ...]:
+        kept: list[Object] = []
+        seen: dict[tuple[str, Box | None], Object] = {}
+        for thing in image.objects:
+            self.met.setdefault(thing.category)
+            box = thing.box
+            twin = seen.setdefault((thing.category, box), thing)
+            if twin is not thing and replace(thing, line=twin.line) == twin:
+                message = f"an object {thing.category!r} is the same as that of line {twin.line}."
+                self._in_file("duplicate-object", message, thing.line, "merged")
+                continue
+            fault = None if box is None else fault_of(box, size)
+            if fault is None or box is None:
+                if box is not None and self.parser.base and 1.0 in (box.width, box.height):
+                    message = f"the box of {thing.category!r} is one pixel wide or high."
+                    self._in_file("one-pixel-box", message, thing.line, "kept")
+                kept.append(thing)
+                continue
+            line = thing.line
+            settled = settle(
+                box,
+                size,
+                fault,
+                self.options.bad_boxes,
+                f"the box {shown(box)} of {thing.category!r}, counted from 0,",
+                lambda code, message, action, hint, line=line: self._report(  # type: ignore[misc]
+                    code, message, self.path, action, line=line, hint=hint
+                ),
+            )
+            if settled is not None:
+                kept.append(thing if settled is box else replace(thing, box=settled))
+        return tuple(kept)
+
+    def _unlabelled(self) -> Iterator[Record]:
+        """Images without an XML: not negatives, unless the user says that somebody looked."""
+        left = [
+            (folder, name)
+            for folder in sorted(self.images)
+            for name in sorted(self.images[folder].names)
+            if join(folder, name) not in self.taken
+        ]
+        if not left or self.options.unlabelled == "leave":
+            if left:
+                message = f"{len(left)} images have no XML and are left out, as not labelled yet."
+                hint = "Take them as images without objects: --unlabelled negative"
+                self._report(
+                    "unlabelled", message, join(self.prefix, left[0][0]), "kept", hint=hint
+                )
+            return
+        base = self.layout.bases()[0]
+        for folder, name in left:
+            uri = join(folder, name)
+            size = image_size(f"{self.media_root}/{uri}")
+            key = uri.rpartition(".")[0]
+            yield Record(
+                image_id=uri,
+                uri=uri,
+                width=size[0] if size else None,
+                height=size[1] if size else None,
+                split=self.options.split or self.splits.of_image(base, key, uri),
+            )
+
+    def _in_file(self, code: str, message: str, line: int | None, action: str = "skipped") -> None:
+        self._report(code, message, self.path, action, line=line)
+
+    def _report(
+        self,
+        code: str,
+        message: str,
+        path: str,
+        action: str = "skipped",
+        *,
+        line: int | None = None,
+        hint: str | None = None,
+    ) -> None:
+        place = str(self.layout.root / path)
+        self.context.issues.report(Issue(code, message, place, line, action, hint))
