@@ -1,0 +1,110 @@
+"""Which of several labels of one data row count: projects, consensus, benchmarks, skipped rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
+
+from msgspec import Struct
+
+from tlx_plugins.sources.labelbox_schema import LabelSet, Project
+
+Consensus = Literal["first", "newest", "benchmark", "all"]
+Report = Callable[[str, str, str], None]
+
+
+class Chosen(Struct, frozen=True, gc=False):
+    """A label that counts, with the name of its project."""
+
+    label: LabelSet
+    project: str
+
+
+class Choice(Struct, frozen=True, gc=False):
+    """What counts for a data row.
+
+    Attributes:
+        labels: The labels; one per project unless all were asked for.
+        status: ``labelled``, or why there is no label: ``unlabelled``, ``skipped``.
+    """
+
+    labels: tuple[Chosen, ...]
+    status: Literal["labelled", "unlabelled", "skipped"]
+
+
+_UNLABELLED = Choice((), "unlabelled")
+_SKIPPED = Choice((), "skipped")
+
+
+class Chooser:
+    """Chooses labels.
+
+    Args:
+        consensus: Which label of a project counts where there are several.
+        project: The name or id of the only project that counts; None for all.
+        report: Takes what was left out.
+    """
+
+    def __init__(self, consensus: Consensus, project: str | None, report: Report) -> None:
+        self.consensus = consensus
+        self.project = project
+        self.report = report
+        self.seen: dict[str, None] = {}
+        self.found = False
+
+    def choose(self, projects: Mapping[str, Project] | None) -> Choice:
+        """The labels of one data row that count."""
+        if not projects:
+            return _UNLABELLED
+        if len(projects) == 1 and self.project is None:
+            # By far the most frequent case: one project, one label.
+            ((key, project),) = projects.items()
+            labels = project.labels
+            if labels is not None and len(labels) == 1:
+                label = labels[0]
+                if label.performance_details is None and label.annotations is not None:
+                    return Choice((Chosen(label, project.name or key),), "labelled")
+        found: list[Chosen] = []
+        skipped = 0
+        for key, project in projects.items():
+            name = project.name or key
+            if self.project is not None:
+                if self.project not in (key, name):
+                    if len(self.seen) < 20:
+                        self.seen[name] = None
+                    continue
+                self.found = True
+            labels = [label for label in project.labels or () if label.annotations is not None]
+            usable = [label for label in labels if not label.skipped]
+            skipped += len(labels) - len(usable)
+            found += [Chosen(label, name) for label in self._of_project(usable)]
+        if found:
+            if len({chosen.project for chosen in found}) > 1:
+                names = ", ".join(repr(chosen.project) for chosen in found[:4])
+                self.report("several-projects", f"is labelled in {names}; all count.", "kept")
+            return Choice(tuple(found), "labelled")
+        return _SKIPPED if skipped else _UNLABELLED
+
+    def _of_project(self, labels: Sequence[LabelSet]) -> Sequence[LabelSet]:
+        if len(labels) < 2:
+            return labels
+        if self.consensus == "all":
+            message = f"has {len(labels)} labels; all count, one beside the other."
+            self.report("several-labels", message, "kept")
+            return labels
+        chosen = labels[0]
+        if self.consensus == "newest":
+            # Of two that were changed in the same second the later one in the file is taken.
+            chosen = max(labels, key=lambda label: label.changed_at)
+            chosen = next(x for x in reversed(labels) if x.changed_at == chosen.changed_at)
+        elif self.consensus == "benchmark":
+            references = {label.reference for label in labels} - {None}
+            benchmarks = [label for label in labels if label.id in references]
+            if benchmarks:
+                chosen = benchmarks[0]
+            else:
+                message = f"has {len(labels)} labels and none is a benchmark; the first is taken."
+                self.report("no-benchmark", message, "kept")
+        message = f"has {len(labels)} labels; the {self.consensus} one counts (option consensus)."
+        self.report("several-labels", message, "requested")
+        return (chosen,)
