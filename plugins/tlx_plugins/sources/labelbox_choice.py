@@ -62,7 +62,9 @@ class Chooser:
             labels = project.labels
             if labels is not None and len(labels) == 1:
                 label = labels[0]
-                if label.performance_details is None and label.annotations is not None:
+                details = label.performance_details
+                skipped_one = details is not None and details.skipped
+                if not skipped_one and label.annotations is not None:
                     return Choice((Chosen(label, project.name or key),), "labelled")
         found: list[Chosen] = []
         skipped = 0

@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import msgspec
 
@@ -88,24 +88,21 @@ def kind_of(path: Path) -> str | None:
 
 def stream(path: Path) -> Iterator[Row | BadRow]:
     """The rows of NDJSON, one line in memory at a time."""
-    try:
-        with path.open("rb") as file:
-            yield from _lines(file)
-    except OSError as error:
-        raise DataError(f"cannot be read: {error.strerror or error}.", place=path) from error
-
-
-def _lines(file: IO[bytes]) -> Iterator[Row | BadRow]:
     decode = decode_row
     position = 0
-    for number, line in enumerate(file, start=1):
-        try:
-            yield Row(decode(line), position, number)
-        except (msgspec.DecodeError, RecursionError):
-            mended = _mended(line, number, position)
-            if mended is not None:
-                yield mended
-        position += len(line)
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                row: Row | BadRow | None
+                try:
+                    row = Row(decode(line), position, number)
+                except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                    row = _mended(line, number, position)
+                if row is not None:
+                    yield row
+                position += len(line)
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror or error}.", place=path) from error
 
 
 def row_at(path: Path, position: int) -> ExportRow | None:

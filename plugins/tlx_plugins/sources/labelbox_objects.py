@@ -24,7 +24,7 @@ from tlx.model import (
     Taxonomy,
 )
 from tlx_plugins.sources import labelbox_answers
-from tlx_plugins.sources.labelbox_schema import Answer, Point, Rectangle, Thing
+from tlx_plugins.sources.labelbox_schema import Answer, Point, Thing
 
 KIND = "labelbox_kind"
 MASK_URL = "labelbox_mask_url"
@@ -106,8 +106,22 @@ def answer_attributes(
     answers: list[Answer] | None, into: dict[str, AttributeValue], report: Report
 ) -> None:
     """Add answers as attributes; the first of two that differ is kept."""
-    for fact in labelbox_answers.facts(answers or (), report):
-        add_attribute(into, *labelbox_answers.attribute(fact), report)
+    for answer in answers or ():
+        radio = answer.radio_answer
+        name = answer.name
+        # The usual case, a choice without a question below it, spares the general way.
+        if (
+            radio is not None
+            and radio.name
+            and name
+            and not radio.classifications
+            and name not in into
+            and not (name[0].isspace() or name[-1].isspace())
+        ):
+            into[name] = radio.name.strip()
+            continue
+        for fact in labelbox_answers.facts((answer,), report):
+            add_attribute(into, *labelbox_answers.attribute(fact), report)
 
 
 def add_attribute(
@@ -156,9 +170,27 @@ class ObjectMaker:
                 return None
         rectangle = thing.bounding_box
         if rectangle is not None:
-            box = self._box(rectangle, size, report)
-            if box is None:
+            left, top = rectangle.left, rectangle.top
+            width, height = rectangle.width, rectangle.height
+            if left is None or top is None or width is None or height is None:
+                message = "has a bounding box with a side that is no number."
+                report("bad-geometry", message, "skipped")
                 return None
+            right, bottom = left + width, top + height
+            box: Box | None = Box(left, top, right, bottom)
+            # Almost all boxes are good, so that is found out here without a call.
+            if not (
+                size is not None
+                and width > 0
+                and height > 0
+                and left >= 0
+                and top >= 0
+                and right <= size[0]
+                and bottom <= size[1]
+            ):
+                box = self._judged(Box(left, top, right, bottom), size, report)
+                if box is None:
+                    return None
             if not thing.classifications and (thing.value is None or thing.value == thing.name):
                 return Object(category=name, box=box, object_id=thing.feature_id)
             attributes = self._attributes(thing, report)
@@ -229,25 +261,6 @@ class ObjectMaker:
             segmentation=Segmentation(polygons=(polygon,)),
             attributes=attributes,
         )
-
-    def _box(self, rectangle: Rectangle, size: Size, report: Report) -> Box | None:
-        left, top = rectangle.left, rectangle.top
-        width, height = rectangle.width, rectangle.height
-        if left is None or top is None or width is None or height is None:
-            report("bad-geometry", "has a bounding box with a side that is no number.", "skipped")
-            return None
-        box = Box(left, top, left + width, top + height)
-        if (
-            size is not None
-            and width > 0
-            and height > 0
-            and left >= 0
-            and top >= 0
-            and box.xmax <= size[0]
-            and box.ymax <= size[1]
-        ):
-            return box
-        return self._judged(box, size, report)
 
     def _judged(self, box: Box, size: Size, report: Report) -> Box | None:
         """The box that is kept, perhaps cut to the image; None drops it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,8 +77,9 @@ class LabelboxReader:
 
     def _stream(self, path: Path) -> Iterator[Record]:
         base = self.file << _FILE_BITS
+        journal = self.journal
         for row in labelbox_file.stream(path):
-            self.journal.line = row.line
+            journal.line = row.line
             if isinstance(row, BadRow):
                 self._bad(row)
             elif isinstance(row.value, ExportRow):
@@ -104,7 +105,8 @@ class LabelboxReader:
                 groups[f"row\0{row.position}"] = [(row.position, row.line)]
             elif labelbox_legacy.is_row(row.value):
                 new_origin = new_origin or labelbox_legacy.is_new_origin(row.value)
-                any_geometry = any_geometry or bool(row.value.get("Label"))
+                label = row.value.get("Label")
+                any_geometry = any_geometry or (isinstance(label, dict) and bool(label))
                 key = labelbox_legacy.identity(row.value)
                 groups.setdefault(key, []).append((row.position, row.line))
             else:
@@ -169,15 +171,17 @@ class LabelboxReader:
 
     # One row.
 
-    def _row(self, row: ExportRow, position: int) -> Iterator[Record]:
+    def _row(self, row: ExportRow, position: int) -> Iterable[Record]:
+        """The records of a row; a tuple for an image, which is cheaper than a generator."""
         choice = self.chooser.choose(row.projects)
         if not choice.labels and not self._keep_unlabelled(choice.status, row):
-            return
+            return ()
         if not self.maker.is_visual(row):
-            return
+            return ()
         image_id = self._image_id(row.data_row, row, position)
-        if image_id is not None:
-            yield from self.maker.records(row, image_id, choice, bottom_left=self.bottom_left)
+        if image_id is None:
+            return ()
+        return self.maker.records(row, image_id, choice, bottom_left=self.bottom_left)
 
     def _keep_unlabelled(self, status: str, row: ExportRow) -> bool:
         keep = self.options.unlabelled == "keep"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from tlx.media import IMAGE_SUFFIXES, image_size
@@ -49,25 +49,28 @@ class RecordMaker:
 
     def records(
         self, row: ExportRow, image_id: str, choice: Choice, *, bottom_left: bool
-    ) -> Iterator[Record]:
+    ) -> Iterable[Record]:
         """The records of a row, whose y is counted from the bottom if ``bottom_left``."""
         chosen = choice.labels
         attributes = _identity(row.data_row, image_id, choice)
         split = None
         if row.metadata_fields or row.data_split:
             split = self._metadata(row, attributes)
-        if any(c.label.annotations is not None and c.label.annotations.frames for c in chosen):
-            yield from self._video(row, image_id, chosen, attributes, split)
-        elif row.media_attributes is not None and row.media_attributes.is_video:
+        for one in chosen:
+            if one.label.annotations is not None and one.label.annotations.frames:
+                return self._video(row, image_id, chosen, attributes, split)
+        media = row.media_attributes
+        if media is not None and media.mime_type != "image/jpeg" and media.is_video:
             self.report("no-frames", "is a video without labelled frames.", "kept")
-        else:
-            record = self._image(row, image_id, chosen, attributes, split, bottom_left)
-            if record is not None:
-                yield record
+            return ()
+        record = self._image(row, image_id, chosen, attributes, split, bottom_left)
+        return () if record is None else (record,)
 
     def is_visual(self, row: ExportRow) -> bool:
         """Whether a row is about an image or a video."""
         media = row.media_attributes
+        if media is not None and media.mime_type == "image/jpeg":
+            return True
         kind = None if media is None else media.kind
         if kind is not None:
             if kind.startswith(("image", "video")) or kind == "application/octet-stream":
@@ -118,24 +121,25 @@ class RecordMaker:
             uri = self._remote(row.data_row)
             if uri is None:
                 return None
-        objects: list[Object] = []
+        objects: tuple[Object, ...] = ()
         labels: dict[str, Label] = {}
         for one in chosen:
             found = self._objects(one, size, bottom_left, several=len(chosen) > 1)
             if found is None:
                 return None
-            objects += found
+            objects += tuple(found)
             annotations = one.label.annotations
             if annotations is not None and annotations.classifications:
                 self._answers(annotations.classifications, labels, attributes)
+        width, height = size or (None, None)
         return Record(
             image_id=image_id,
             uri=uri,
-            width=None if size is None else size[0],
-            height=None if size is None else size[1],
+            width=width,
+            height=height,
             split=split,
-            labels=tuple(labels.values()),
-            objects=tuple(objects),
+            labels=tuple(labels.values()) if labels else (),
+            objects=objects,
             attributes=attributes,
             origin=Origin(self.journal.origin, self.journal.line),
         )

@@ -120,7 +120,6 @@ class LabelSet(Struct, gc=False):
     """One annotator's label of one data row: an entry of ``labels``."""
 
     id: str | None = None
-    label_kind: str | None = None
     annotations: Annotations | None = None
     label_details: LabelDetails | None = None
     performance_details: Performance | None = None

@@ -18,8 +18,8 @@ from tlx_plugins.sources.labelbox_schema import Annotations, Answer, Frame, Poin
 Frames = Literal["listed", "keyframes", "filled"]
 Report = Callable[[str, str, str], None]
 
-MAXIMUM_FRAMES = 10_000_000
-"""No video of 60 frames per second has more frames in a day; a larger number is a mistake."""
+MAXIMUM_FRAMES = 1_000_000
+"""Four hours of 60 frames per second; a larger number is a mistake that would fill the memory."""
 
 _segments = msgspec.json.Decoder(dict[str, list[list[int]]] | None)
 _keyframes = msgspec.json.Decoder(dict[str, dict[str, bool] | list[int | str]] | None)
@@ -117,6 +117,7 @@ def _missing(
         report("bad-segments", f"has segments that cannot be read: {error}.", "changed")
         return {}
     missing: dict[str, list[int]] = {}
+    room = MAXIMUM_FRAMES
     for name, ranges in segments.items():
         track = tracks.get(name)
         if not track:
@@ -125,6 +126,10 @@ def _missing(
         for pair in ranges:
             if len(pair) != 2 or not 0 < pair[0] <= pair[1] <= MAXIMUM_FRAMES:
                 report("bad-segments", f"has a segment {pair} of no frames.", "changed")
+            elif (room := room - (pair[1] - pair[0] + 1)) < 0:
+                message = f"has segments of more than {MAXIMUM_FRAMES} frames together."
+                report("bad-segments", message, "changed")
+                return missing
             else:
                 numbers.update(range(pair[0], pair[1] + 1))
         if lacking := sorted(numbers - track.keys()):
