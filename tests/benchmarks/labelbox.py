@@ -30,9 +30,7 @@ import msgspec
 from tlx.context import Context
 from tlx.dataset import Operation, write_dataset
 from tlx_plugins.sources.labelbox import LabelboxOptions, LabelboxSource
-from tlx_plugins.sources.labelbox_reader import LabelboxReader
 from tlx_plugins.sources.labelbox_schema import ExportRow
-import tlx.schema
 what, path = sys.argv[1], Path(sys.argv[2])
 start = time.perf_counter()
 rows = objects = 0

@@ -5,35 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
-from msgspec import Struct
-
 from tlx_plugins.sources.labelbox_schema import LabelSet, Project
 
 Consensus = Literal["first", "newest", "benchmark", "all"]
 Report = Callable[[str, str, str], None]
 
 
-class Chosen(Struct, frozen=True, gc=False):
-    """A label that counts, with the name of its project."""
+Chosen = tuple[LabelSet, str]
+"""A label that counts, with the name of its project."""
 
-    label: LabelSet
-    project: str
+Status = Literal["labelled", "unlabelled", "skipped"]
 
-
-class Choice(Struct, frozen=True, gc=False):
-    """What counts for a data row.
-
-    Attributes:
-        labels: The labels; one per project unless all were asked for.
-        status: ``labelled``, or why there is no label: ``unlabelled``, ``skipped``.
-    """
-
-    labels: tuple[Chosen, ...]
-    status: Literal["labelled", "unlabelled", "skipped"]
-
-
-_UNLABELLED = Choice((), "unlabelled")
-_SKIPPED = Choice((), "skipped")
+Choice = tuple[tuple[Chosen, ...], Status]
+"""The labels that count, one per project unless all were asked for; and why there is none, if so.
+Plain tuples, since one is made for every row."""
 
 
 class Chooser:
@@ -55,17 +40,17 @@ class Chooser:
     def choose(self, projects: Mapping[str, Project] | None) -> Choice:
         """The labels of one data row that count."""
         if not projects:
-            return _UNLABELLED
+            return (), "unlabelled"
         if len(projects) == 1 and self.project is None:
             # By far the most frequent case: one project, one label.
-            ((key, project),) = projects.items()
+            key, project = next(iter(projects.items()))
             labels = project.labels
             if labels is not None and len(labels) == 1:
                 label = labels[0]
                 details = label.performance_details
                 skipped_one = details is not None and details.skipped
                 if not skipped_one and label.annotations is not None:
-                    return Choice((Chosen(label, project.name or key),), "labelled")
+                    return ((label, project.name or key),), "labelled"
         found: list[Chosen] = []
         skipped = 0
         for key, project in projects.items():
@@ -79,13 +64,13 @@ class Chooser:
             labels = [label for label in project.labels or () if label.annotations is not None]
             usable = [label for label in labels if not label.skipped]
             skipped += len(labels) - len(usable)
-            found += [Chosen(label, name) for label in self._of_project(usable)]
+            found += [(label, name) for label in self._of_project(usable)]
         if found:
-            if len({chosen.project for chosen in found}) > 1:
-                names = ", ".join(repr(chosen.project) for chosen in found[:4])
+            if len({name for _, name in found}) > 1:
+                names = ", ".join(repr(name) for _, name in found[:4])
                 self.report("several-projects", f"is labelled in {names}; all count.", "kept")
-            return Choice(tuple(found), "labelled")
-        return _SKIPPED if skipped else _UNLABELLED
+            return tuple(found), "labelled"
+        return (), "skipped" if skipped else "unlabelled"
 
     def _of_project(self, labels: Sequence[LabelSet]) -> Sequence[LabelSet]:
         if len(labels) < 2:

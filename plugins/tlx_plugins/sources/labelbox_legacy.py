@@ -110,12 +110,13 @@ def media(row: Mapping[str, Any]) -> Media:
     """Size and kind, as far as they are stated: the key exists since 2021 and is often empty."""
     stated = row.get("Media Attributes")
     known = stated if isinstance(stated, dict) else {}
-    kind = known.get("assetType") or known.get("asset_type") or row.get("media_type")
     return Media(
         height=known.get("height"),
         width=known.get("width"),
-        mime_type=known.get("mimeType") or known.get("mime_type"),
-        asset_type=kind,
+        mime_type=_text(known, "mimeType") or _text(known, "mime_type"),
+        asset_type=(
+            _text(known, "assetType") or _text(known, "asset_type") or _text(row, "media_type")
+        ),
         exif_rotation=known.get("exifRotation") or known.get("exif_rotation"),
     )
 

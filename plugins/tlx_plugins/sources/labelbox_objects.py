@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from tlx.model import (
     AttributeValue,
@@ -159,11 +159,17 @@ class ObjectMaker:
 
     classes: Classes
     bad_boxes: Literal["report", "keep", "clip", "drop"]
+    names: Mapping[str | None, str] = field(init=False)
+    """Where the title of a class is its name, the names that are known already."""
+
+    def __post_init__(self) -> None:
+        known: dict[Any, str] = self.classes.names
+        self.names = known if self.classes.written == "name" else {}
 
     def make(self, thing: Thing, size: Size, report: Report) -> Object | None:
         """One object; None if it cannot be kept, which is reported."""
-        name = self.classes.names.get(thing.name or "")
-        if name is None or thing.color is not None or self.classes.written == "value":
+        name = self.names.get(thing.name)
+        if name is None or thing.color is not None:
             name = self.classes.learn(thing, report)
             if name is None:
                 report("no-class", "has no name.", "skipped")

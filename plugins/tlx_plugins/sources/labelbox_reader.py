@@ -14,7 +14,7 @@ from tlx_plugins.sources.labelbox_choice import Chooser
 from tlx_plugins.sources.labelbox_file import BadRow
 from tlx_plugins.sources.labelbox_images import LocalImages, url_name
 from tlx_plugins.sources.labelbox_journal import Journal
-from tlx_plugins.sources.labelbox_records import RecordMaker
+from tlx_plugins.sources.labelbox_records import IMAGE_TYPES, RecordMaker
 from tlx_plugins.sources.labelbox_schema import DataRow, ExportRow, Project
 
 if TYPE_CHECKING:
@@ -79,15 +79,17 @@ class LabelboxReader:
         base = self.file << _FILE_BITS
         journal = self.journal
         for row in labelbox_file.stream(path):
-            journal.line = row.line
             if isinstance(row, BadRow):
                 self._bad(row)
-            elif isinstance(row.value, ExportRow):
-                yield from self._row(row.value, base | row.position)
+                continue
+            value, position, journal.line = row
+            if isinstance(value, ExportRow):
+                yield from self._row(value, base | position)
             else:
                 self.report("bad-row", "is no row of today's export, as the first line is.")
 
     def _bad(self, row: BadRow) -> None:
+        self.journal.line = row.line
         self.report(row.code, row.message, hint=row.hint)
 
     # Older exports, and today's in other containers.
@@ -97,21 +99,22 @@ class LabelboxReader:
         groups: dict[str, list[tuple[int, int]]] = {}
         new_origin = any_geometry = False
         for row in text.rows():
-            self.journal.line = row.line
             if isinstance(row, BadRow):
                 self._bad(row)
-            elif isinstance(row.value, ExportRow):
+                continue
+            value, position, line = row
+            self.journal.line = line
+            if isinstance(value, ExportRow):
                 # Rows of today stand alone; a number keeps their place among the others.
-                groups[f"row\0{row.position}"] = [(row.position, row.line)]
-            elif labelbox_legacy.is_row(row.value):
-                new_origin = new_origin or labelbox_legacy.is_new_origin(row.value)
-                label = row.value.get("Label")
+                groups[f"row\0{position}"] = [(position, line)]
+            elif labelbox_legacy.is_row(value):
+                new_origin = new_origin or labelbox_legacy.is_new_origin(value)
+                label = value.get("Label")
                 any_geometry = any_geometry or (isinstance(label, dict) and bool(label))
-                key = labelbox_legacy.identity(row.value)
-                groups.setdefault(key, []).append((row.position, row.line))
+                groups.setdefault(labelbox_legacy.identity(value), []).append((position, line))
             else:
-                keys = ", ".join(sorted(row.value)[:4])
-                self.report("bad-row", f"is no row of a Labelbox export; it has {keys or 'no'}.")
+                keys = ", ".join(sorted(value)[:4]) or "no keys"
+                self.report("bad-row", f"is no row of a Labelbox export; it has {keys}.")
         older = any(not key.startswith("row\0") for key in groups)
         if self.options.origin == "auto" and older and not new_origin:
             self._assume_bottom(any_geometry)
@@ -174,14 +177,16 @@ class LabelboxReader:
     def _row(self, row: ExportRow, position: int) -> Iterable[Record]:
         """The records of a row; a tuple for an image, which is cheaper than a generator."""
         choice = self.chooser.choose(row.projects)
-        if not choice.labels and not self._keep_unlabelled(choice.status, row):
+        if not choice[0] and not self._keep_unlabelled(choice[1], row):
             return ()
-        if not self.maker.is_visual(row):
+        media = row.media_attributes
+        usual = media is not None and media.mime_type in IMAGE_TYPES
+        if not usual and not self.maker.is_visual(row):
             return ()
         image_id = self._image_id(row.data_row, row, position)
         if image_id is None:
             return ()
-        return self.maker.records(row, image_id, choice, bottom_left=self.bottom_left)
+        return self.maker.records(row, image_id, choice, self.bottom_left)
 
     def _keep_unlabelled(self, status: str, row: ExportRow) -> bool:
         keep = self.options.unlabelled == "keep"

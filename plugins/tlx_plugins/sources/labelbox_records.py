@@ -28,6 +28,10 @@ _SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val",
            "validation": "val", "test": "test", "testing": "test"}  # fmt: skip
 
 
+IMAGE_TYPES = frozenset({"image/jpeg", "image/png"})
+"""The usual kinds, which need no closer look."""
+
+
 class RecordMaker:
     """Makes records; knows the classes that were met.
 
@@ -48,19 +52,19 @@ class RecordMaker:
         self.make = ObjectMaker(self.classes, options.bad_boxes).make
 
     def records(
-        self, row: ExportRow, image_id: str, choice: Choice, *, bottom_left: bool
+        self, row: ExportRow, image_id: str, choice: Choice, bottom_left: bool
     ) -> Iterable[Record]:
         """The records of a row, whose y is counted from the bottom if ``bottom_left``."""
-        chosen = choice.labels
+        chosen, _ = choice
         attributes = _identity(row.data_row, image_id, choice)
         split = None
         if row.metadata_fields or row.data_split:
             split = self._metadata(row, attributes)
-        for one in chosen:
-            if one.label.annotations is not None and one.label.annotations.frames:
+        for label, _ in chosen:
+            if label.annotations is not None and label.annotations.frames:
                 return self._video(row, image_id, chosen, attributes, split)
         media = row.media_attributes
-        if media is not None and media.mime_type != "image/jpeg" and media.is_video:
+        if media is not None and media.mime_type not in IMAGE_TYPES and media.is_video:
             self.report("no-frames", "is a video without labelled frames.", "kept")
             return ()
         record = self._image(row, image_id, chosen, attributes, split, bottom_left)
@@ -69,8 +73,6 @@ class RecordMaker:
     def is_visual(self, row: ExportRow) -> bool:
         """Whether a row is about an image or a video."""
         media = row.media_attributes
-        if media is not None and media.mime_type == "image/jpeg":
-            return True
         kind = None if media is None else media.kind
         if kind is not None:
             if kind.startswith(("image", "video")) or kind == "application/octet-stream":
@@ -118,17 +120,18 @@ class RecordMaker:
                 return None
             size = self._measured(uri, size, row.media_attributes)
         else:
-            uri = self._remote(row.data_row)
+            where = row.data_row.row_data
+            uri = where if where and "://" in where else self._named(row.data_row)
             if uri is None:
                 return None
         objects: tuple[Object, ...] = ()
         labels: dict[str, Label] = {}
         for one in chosen:
-            found = self._objects(one, size, bottom_left, several=len(chosen) > 1)
+            found = self._objects(one, size, bottom_left, len(chosen) > 1)
             if found is None:
                 return None
             objects += tuple(found)
-            annotations = one.label.annotations
+            annotations = one[0].annotations
             if annotations is not None and annotations.classifications:
                 self._answers(annotations.classifications, labels, attributes)
         width, height = size or (None, None)
@@ -145,10 +148,10 @@ class RecordMaker:
         )
 
     def _objects(
-        self, chosen: Chosen, size: Size, bottom_left: bool, *, several: bool
+        self, chosen: Chosen, size: Size, bottom_left: bool, several: bool
     ) -> list[Object] | None:
         """The objects of one label; None if the image's height is needed and not known."""
-        annotations = chosen.label.annotations
+        annotations = chosen[0].annotations
         if annotations is None:
             return []
         things = annotations.objects
@@ -228,12 +231,9 @@ class RecordMaker:
         message = f"{error.name!r} fits several images: {', '.join(error.paths)}."
         self.report("ambiguous-image", message)
 
-    def _remote(self, data: DataRow) -> str | None:
-        """The URL of a data row, or its name where that is a path that stays in its folder."""
-        where = data.row_data
-        if where is not None and "://" in where:
-            return where
-        for name in (data.external_id, where):
+    def _named(self, data: DataRow) -> str | None:
+        """The name of a data row without a URL, if it is a path that stays in its folder."""
+        for name in (data.external_id, data.row_data):
             path = key(name) if name else ""
             suffix = path[path.rfind(".") :].lower()
             inside = not path.startswith("/") and ".." not in path.split("/") and "\0" not in path
@@ -274,7 +274,7 @@ class RecordMaker:
         by_frame: dict[int, tuple[list[Object], list[Answer]]] = {}
         size = None if row.media_attributes is None else row.media_attributes.size
         for one in chosen:
-            annotations = one.label.annotations
+            annotations = one[0].annotations
             if annotations is None:
                 continue
             self._answers(annotations.classifications or [], whole, attributes)
@@ -347,26 +347,26 @@ def _identity(data: DataRow, image_id: str, choice: Choice) -> dict[str, Attribu
         attributes["labelbox_data_row_id"] = data.id
     if data.global_key is not None and data.global_key != image_id:
         attributes["labelbox_global_key"] = data.global_key
-    chosen = choice.labels
+    chosen, status = choice
     if not chosen:
-        attributes["labelbox_status"] = choice.status
-        return attributes
-    if len(chosen) == 1 and chosen[0].label.id is not None:
-        attributes["labelbox_label_id"] = chosen[0].label.id
-    attributes["labelbox_project"] = (
-        chosen[0].project
-        if len(chosen) == 1
-        else ", ".join(dict.fromkeys(one.project for one in chosen))
-    )
+        attributes["labelbox_status"] = status
+    elif len(chosen) == 1:
+        label, project = chosen[0]
+        if label.id is not None:
+            attributes["labelbox_label_id"] = label.id
+        attributes["labelbox_project"] = project
+    else:
+        attributes["labelbox_project"] = ", ".join(dict.fromkeys(name for _, name in chosen))
     return attributes
 
 
 def _marked(made: Object, chosen: Chosen) -> Object:
     """An object that remembers whose it is, where several labels count."""
     attributes = dict(made.attributes)
-    if chosen.label.id is not None:
-        attributes["labelbox_label_id"] = chosen.label.id
-    attributes["labelbox_project"] = chosen.project
+    label, project = chosen
+    if label.id is not None:
+        attributes["labelbox_label_id"] = label.id
+    attributes["labelbox_project"] = project
     marked: Object = replace(made, attributes=attributes)
     return marked
 

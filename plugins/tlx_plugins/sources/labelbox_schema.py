@@ -161,19 +161,19 @@ class DataRow(Struct, gc=False):
 
 
 class Media(Struct, gc=False):
-    """``media_attributes``; a value of a wrong type counts as not stated."""
+    """``media_attributes``; a size of a wrong type counts as not stated."""
 
     height: Any = None
     width: Any = None
-    mime_type: Any = None
-    asset_type: Any = None
+    mime_type: str | None = None
+    asset_type: str | None = None
     exif_rotation: Any = None
 
     @property
     def kind(self) -> str | None:
         """What the data row is, in lower case: ``image/jpeg``, ``video``."""
         kind = self.mime_type or self.asset_type
-        return kind.lower() if isinstance(kind, str) else None
+        return kind.lower() if kind else None
 
     @property
     def is_video(self) -> bool:
