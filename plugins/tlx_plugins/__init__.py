@@ -6,6 +6,7 @@ from tlx.api import Command, Format, Source, Viewer
 from tlx.hooks import hookimpl
 from tlx_plugins.demo.command import DemoCommand
 from tlx_plugins.formats.coco import CocoFormat
+from tlx_plugins.sources.cvat import CvatSource
 from tlx_plugins.sources.lisa import LisaSource
 from tlx_plugins.viewers.fiftyone_app import FiftyOneViewer
 
@@ -13,7 +14,7 @@ from tlx_plugins.viewers.fiftyone_app import FiftyOneViewer
 @hookimpl
 def tlx_sources() -> list[Source]:
     """Readers of published datasets."""
-    return [LisaSource()]
+    return [CvatSource(), LisaSource()]
 
 
 @hookimpl
