@@ -51,12 +51,7 @@ SEGMENTATION = pa.struct(
         pa.field("compressed", pa.bool_()),
     ]
 )
-SHAPE = pa.struct(
-    [
-        pa.field("kind", pa.string()),
-        pa.field("coordinates", pa.list_(pa.float64())),
-    ]
-)
+SHAPE = pa.struct([("kind", pa.string()), ("coordinates", pa.list_(pa.float64()))])
 KEYPOINT = pa.struct(
     [
         pa.field("x", pa.float64(), nullable=False),
@@ -204,14 +199,9 @@ def _segmentation_array(values: Sequence[Segmentation | None]) -> pa.StructArray
 
 
 def _shape_array(values: Sequence[Shape | None]) -> pa.StructArray:
-    return _struct(
-        SHAPE,
-        (
-            [None if v is None else v.kind for v in values],
-            [None if v is None else list(v.coordinates) for v in values],
-        ),
-        [v is None for v in values],
-    )
+    kinds = [None if v is None else v.kind for v in values]
+    coordinates = [None if v is None else v.coordinates for v in values]
+    return _struct(SHAPE, (kinds, coordinates), [v is None for v in values])
 
 
 def _keypoints(values: Sequence[Keypoint]) -> pa.StructArray:
@@ -388,16 +378,8 @@ def _read_keypoints(array: pa.ListArray) -> list[tuple[Keypoint, ...]]:
 
 
 def _read_objects(flat: pa.StructArray) -> list[Object]:
-    plain = (
-        "object_id",
-        "rotation",
-        "track",
-        "crowd",
-        "difficult",
-        "truncated",
-        "occluded",
-        "line",
-    )
+    flags = ("crowd", "difficult", "truncated", "occluded")
+    plain = ("object_id", "rotation", "track", *flags, "line")
     return [
         Object(
             category=category,

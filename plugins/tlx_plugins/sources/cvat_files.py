@@ -20,7 +20,7 @@ from tlx.errors import DataError, UsageError
 from tlx.media import IMAGE_SUFFIXES
 from tlx_plugins import safe_zip
 
-_HEAD = 4096
+_HEAD = 1 << 15
 _ROOT = re.compile(r"<annotations[\s>]")
 _INSIDE = re.compile(r"<(?:version|meta|image|track)[\s>/]")
 _FRAME = re.compile(r"frame_(\d{1,9})(?:\.\w+)?", re.IGNORECASE)

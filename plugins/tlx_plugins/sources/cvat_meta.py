@@ -163,7 +163,7 @@ def typed(text: str, kind: InputType | None) -> AttributeValue | None:
         where the text does not fit the declared input.
     """
     if kind == "checkbox":
-        return _FLAGS.get(text.strip().lower())
+        return _FLAGS[text] if text in _FLAGS else _FLAGS.get(text.strip().lower())
     if kind == "number":
         value = text.strip()
         if _INTEGER.fullmatch(value):

@@ -52,6 +52,7 @@ _CUBOID = tuple(
     for corner in ("tl", "bl", "tr", "br")
     for axis in ("x", "y")
 )
+_IN_NUMBERS = b"0123456789+-.eE \t\r\n"
 _TEXT = frozenset({"select", "radio", "text"})
 
 
@@ -146,10 +147,10 @@ def read_part(element: Drawn) -> Part:
 def _pairs(text: str) -> Numbers:
     if not text:
         return ()
-    numbers = tuple(map(float, text.replace(";", ",").split(",")))
-    if text.count(",") != text.count(";") + 1:
+    separators = text.encode().translate(None, _IN_NUMBERS)
+    if separators != (b",;" * len(separators))[: len(separators) | 1]:
         raise ValueError("has points that are not pairs of x,y")
-    return numbers
+    return tuple(map(float, text.replace(";", ",").split(",")))
 
 
 def _mask_numbers(values: dict[str, str]) -> Numbers:
@@ -170,10 +171,10 @@ def with_builtins(
     source = values.get("source")
     if source:
         attributes["cvat_source" if "source" in attributes else "source"] = source
-    for name in ("z_order", "group_id"):
+    for name, other in (("z_order", "cvat_z_order"), ("group_id", "cvat_group_id")):
         text = values.get(name)
         if text:
-            attributes[f"cvat_{name}" if name in attributes else name] = _whole(text)
+            attributes[other if name in attributes else name] = _whole(text)
     return attributes
 
 
@@ -217,7 +218,10 @@ class ShapeReader:
         inputs = inputs or {}
         for name, text in shape.attributes or ():
             kind = inputs.get(name)
-            value = text if kind in _TEXT else typed(text, kind)
+            if kind in _TEXT:
+                found[prefix + name] = text
+                continue
+            value = typed(text, kind)
             if (kind is None and self.meta.categories) or value is None:
                 self._note_attribute(shape, name, text, kind)
             found[prefix + name] = text if value is None else value
@@ -240,6 +244,10 @@ class ShapeReader:
     def from_image(self, shape: Drawn, size: Size | None) -> Object | None:
         """The object of a shape in an ``<image>``; None leaves it out, with an issue."""
         values = shape.values
+        if shape.kind == "box" and size is not None:
+            plain = self._plain_box(shape, values, size)
+            if plain is not None:
+                return plain
         category = self.category(values.get("label"), shape.line)
         if category is None:
             return None
@@ -255,6 +263,32 @@ class ShapeReader:
             with_builtins(attributes, values),
             _FLAGS.get(values.get("occluded", "")),
             shape.line,
+        )
+
+    def _plain_box(self, shape: Drawn, values: dict[str, str], size: Size) -> Object | None:
+        """The object of a box with nothing odd about it, the frequent case; None for others."""
+        category = values.get("label", "")
+        inputs = self.meta.inputs.get(category)
+        if inputs is None or "rotation" in values:
+            return None
+        try:
+            xmin, ymin = float(values["xtl"]), float(values["ytl"])
+            xmax, ymax = float(values["xbr"]), float(values["ybr"])
+        except (KeyError, ValueError):
+            return None
+        # Not a number fails every comparison, and what is infinite one of them.
+        if not (
+            -TOLERANCE <= xmin < xmax <= size[0] + TOLERANCE
+            and -TOLERANCE <= ymin < ymax <= size[1] + TOLERANCE
+        ):
+            return None
+        attributes = self.attributes(shape, inputs) if shape.attributes else {}
+        return Object(
+            category=category,
+            box=Box(xmin, ymin, xmax, ymax),
+            occluded=_FLAGS.get(values.get("occluded", "")),
+            attributes=with_builtins(attributes, values),
+            line=shape.line,
         )
 
     def geometry(self, shape: Drawn) -> Geometry | None:

@@ -58,7 +58,7 @@ class Span(msgspec.Struct, array_like=True, gc=False):
         until: The first frame that does not belong to it.
         step: Every how many frames of the video there is one.
         following: Geometry at ``until``, None where the shape stands still.
-        part: It is a point of the skeleton of the same order.
+        part: Of a point of the skeleton of the same order its place among the points.
     """
 
     track: str
@@ -67,7 +67,7 @@ class Span(msgspec.Struct, array_like=True, gc=False):
     until: int
     step: int
     following: Geometry | None = None
-    part: bool = False
+    part: int | None = None
 
     def at(self, frame: int) -> Geometry:
         """The geometry at one of its frames."""
@@ -241,8 +241,8 @@ class TrackReader:
         self.report("long-gap", message, before.line, "kept", None)
 
     def _put(self, state: _Open, shape: Key, until: int, following: Geometry | None) -> None:
-        part = state.track.parent is not None
-        if shape.outside and not part:
+        part = state.track.number if state.track.parent is not None else None
+        if shape.outside and part is None:
             return
         track = state.track.values.get("id", str(state.order))
         span = Span(track, state.label, shape, until, state.task.step, following, part)
@@ -310,7 +310,7 @@ def _together(frame: int, here: list[tuple[int, Span]], report: Report) -> list[
     # What the file states for this frame comes before what is interpolated.
     here.sort(key=lambda entry: (entry[0], entry[1].shape.frame != frame))
     for order, span in here:
-        if span.part:
+        if span.part is not None:
             parts.setdefault(order, []).append(span)
         elif order in found:
             if span.shape.frame == frame:
@@ -332,8 +332,9 @@ def _together(frame: int, here: list[tuple[int, Span]], report: Report) -> list[
 
 def _add_points(skeleton: Shown, spans: list[Span], frame: int) -> None:
     points = {part.name: part for part in skeleton.geometry.parts}
-    # The later of two for one point holds: the list is turned so that the stated one is last.
-    for span in reversed(spans):
+    # The later of two for one point holds, and the one that the file states comes later.
+    spans.sort(key=lambda span: (span.part, span.shape.frame == frame))
+    for span in spans:
         x, y = span.at(frame).numbers
         shape = span.shape
         points[span.label] = Part(span.label, x, y, shape.outside, shape.occluded)

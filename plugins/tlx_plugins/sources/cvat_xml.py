@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 from xml.parsers import expat
 
+import msgspec
+
 from tlx.errors import DataError, Place
 
 SHAPES = frozenset(
@@ -44,8 +46,7 @@ class Node:
         return (node.text.strip() or None) if node is not None else None
 
 
-@dataclass(slots=True)
-class Drawn:
+class Drawn(msgspec.Struct, gc=False):
     """A shape or tag as it is written: attributes of the element, and its children."""
 
     kind: str
@@ -136,6 +137,7 @@ class _Parser:
         self.skeleton: Drawn | None = None
         self.attribute: str | None = None
         self.text: list[str] = []
+        self.take = self.text.append
         self.expat = parser = expat.ParserCreate()
         parser.buffer_text = True
         parser.StartElementHandler = self._start
@@ -196,6 +198,7 @@ class _Parser:
         )
 
     def _start(self, name: str, values: dict[str, str]) -> None:
+        # Called for every element of the file: what is frequent comes first.
         self.depth += 1
         if self.ignored:
             return
@@ -203,11 +206,11 @@ class _Parser:
             self._pass_over(name)
         elif name == "attribute" and self.shape is not None:
             self.attribute = values.get("name", "")
-            self.expat.CharacterDataHandler = self.text.append
-        elif self.nodes:
-            self._start_node(name)
+            self.expat.CharacterDataHandler = self.take
         elif name in SHAPES and (self.image is not None or self.track is not None):
             self._start_shape(name, values)
+        elif self.nodes:
+            self._start_node(name)
         elif self.shape is not None:
             self._pass_over(name)
         elif name == "image" and self.depth == 2:
@@ -253,6 +256,8 @@ class _Parser:
         elif name == "skeleton":
             self.skeleton = shape
         self.shape = shape
+        if self.image is not None and (self.skeleton is None or self.skeleton is shape):
+            self.image.shapes.append(shape)
 
     def _pass_over(self, name: str) -> None:
         self.ignored = self.depth
@@ -266,7 +271,7 @@ class _Parser:
             raise DataError("has a <meta> that is nested too deeply.", place=self._here())
         self.nodes.append(node)
         self.text.clear()
-        self.expat.CharacterDataHandler = self.text.append
+        self.expat.CharacterDataHandler = self.take
 
     def _end(self, name: str) -> None:
         self.depth -= 1
@@ -274,19 +279,11 @@ class _Parser:
             if self.depth < self.ignored:
                 self.ignored = 0
         elif self.attribute is not None:
-            if self.shape is not None:
-                found = (self.attribute, "".join(self.text))
-                if self.shape.attributes is None:
-                    self.shape.attributes = [found]
-                else:
-                    self.shape.attributes.append(found)
-            self.attribute = None
-            self.text.clear()
-            self.expat.CharacterDataHandler = None
-        elif self.nodes:
-            self._end_node()
+            self._end_attribute(self.attribute)
         elif self.shape is not None:
             self._end_shape()
+        elif self.nodes:
+            self._end_node()
         elif name == "image":
             if self.image is not None:
                 self.done.append(self.image)
@@ -294,6 +291,18 @@ class _Parser:
         elif name == "track" and self.track is not None:
             self.done.append(TrackEnd(self.track))
             self.track = self.track.parent
+
+    def _end_attribute(self, name: str) -> None:
+        text = self.text
+        if self.shape is not None:
+            found = (name, text[0] if len(text) == 1 else "".join(text))
+            if self.shape.attributes is None:
+                self.shape.attributes = [found]
+            else:
+                self.shape.attributes.append(found)
+        self.attribute = None
+        text.clear()
+        self.expat.CharacterDataHandler = None
 
     def _end_node(self) -> None:
         node = self.nodes.pop()
@@ -306,13 +315,11 @@ class _Parser:
 
     def _end_shape(self) -> None:
         shape = self.shape
-        if self.skeleton is not None and shape is not self.skeleton:
-            self.shape = self.skeleton
-            return
-        self.shape = self.skeleton = None
-        if shape is None:
-            return
-        if self.track is not None:
+        if self.skeleton is not None:
+            if shape is not self.skeleton:
+                self.shape = self.skeleton
+                return
+            self.skeleton = None
+        self.shape = None
+        if self.track is not None and shape is not None:
             self.done.append(TrackShape(self.track, shape))
-        elif self.image is not None:
-            self.image.shapes.append(shape)
