@@ -7,6 +7,8 @@ from tlx.hooks import hookimpl
 from tlx_plugins.demo.command import DemoCommand
 from tlx_plugins.formats.coco import CocoFormat
 from tlx_plugins.formats.voc import VocFormat
+from tlx_plugins.formats.yolo import YoloFormat
+from tlx_plugins.sources.cvat import CvatSource
 from tlx_plugins.sources.labelbox import LabelboxSource
 from tlx_plugins.sources.lisa import LisaSource
 from tlx_plugins.viewers.fiftyone_app import FiftyOneViewer
@@ -15,13 +17,13 @@ from tlx_plugins.viewers.fiftyone_app import FiftyOneViewer
 @hookimpl
 def tlx_sources() -> list[Source]:
     """Readers of published datasets and of labelling tools' exports."""
-    return [LabelboxSource(), LisaSource()]
+    return [CvatSource(), LabelboxSource(), LisaSource()]
 
 
 @hookimpl
 def tlx_formats() -> list[Format]:
     """Formats that are read and written."""
-    return [CocoFormat(), VocFormat()]
+    return [CocoFormat(), VocFormat(), YoloFormat()]
 
 
 @hookimpl

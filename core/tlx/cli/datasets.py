@@ -21,7 +21,7 @@ def describe(dataset: Dataset) -> dict[str, Any]:
 
 
 def show_dataset(screen: Screen, dataset: Dataset, done: str) -> None:
-    """Print the counts of a dataset."""
+    """Print the counts of a dataset; of a dry run, whose parts are gone, those in the manifest."""
     counts = dataset.counts
     number = len(dataset.taxonomy)
     classes = "1 class" if number == 1 else f"{number} classes"
@@ -36,7 +36,7 @@ def show_dataset(screen: Screen, dataset: Dataset, done: str) -> None:
             ("image label", "images"),
             [(n, f"{c:,}") for n, c in counts.labels_by_category.items()],
         )
-    if dataset.splits():
+    if dataset.splits() and dataset.path.exists():
         show_splits(screen, dataset)
 
 
