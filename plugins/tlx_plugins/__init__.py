@@ -6,6 +6,7 @@ from tlx.api import Command, Format, Source, Viewer
 from tlx.hooks import hookimpl
 from tlx_plugins.demo.command import DemoCommand
 from tlx_plugins.formats.coco import CocoFormat
+from tlx_plugins.formats.tfrecord import TfrecordFormat
 from tlx_plugins.sources.lisa import LisaSource
 from tlx_plugins.viewers.fiftyone_app import FiftyOneViewer
 
@@ -19,7 +20,7 @@ def tlx_sources() -> list[Source]:
 @hookimpl
 def tlx_formats() -> list[Format]:
     """Formats that are read and written."""
-    return [CocoFormat()]
+    return [CocoFormat(), TfrecordFormat()]
 
 
 @hookimpl

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from tlx.errors import DataError, Place
+from tlx_plugins.split_names import split_in, usual_split
 
 Identifier = int | str
 Number = float | int | None
@@ -21,16 +22,6 @@ Number = float | int | None
 
 _POINTER = re.compile(r"^(.*?)(?: - at `(\$[^`]*)`)?$", re.DOTALL)
 _KEYS = (b'"images"', b'"annotations"', b'"categories"')
-_SPLITS = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "minival": "val",
-    "test": "test",
-    "testing": "test",
-}
 _FOLDER_FILE = "_annotations.coco.json"
 
 
@@ -215,14 +206,9 @@ def split_of(path: Path) -> str | None:
     without; after ``instances_`` any other word stands for itself.
     """
     if path.name == _FOLDER_FILE:
-        return _usual_split(path.parent.name)
+        return usual_split(path.parent.name)
     stem = path.name.removesuffix(".json")
     if stem.startswith("instances_"):
         rest = stem.removeprefix("instances_")
-        return _usual_split(rest) or unquote(rest) or None
-    found = {_usual_split(token) for token in re.split(r"[_\-.]", stem)} - {None}
-    return found.pop() if len(found) == 1 else None
-
-
-def _usual_split(word: str) -> str | None:
-    return _SPLITS.get(re.sub(r"\d{4}$", "", word.lower()))
+        return usual_split(rest) or unquote(rest) or None
+    return split_in(stem)

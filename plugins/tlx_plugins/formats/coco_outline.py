@@ -109,8 +109,3 @@ def distance(first: Box, second: Box) -> float:
         abs(first.xmax - second.xmax),
         abs(first.ymax - second.ymax),
     )
-
-
-def shown(box: Box) -> str:
-    """The corners of a box for a message."""
-    return f"({box.xmin:g}, {box.ymin:g}, {box.xmax:g}, {box.ymax:g})"

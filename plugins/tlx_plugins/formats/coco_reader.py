@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from tlx.model import (
     Segmentation,
     Taxonomy,
 )
+from tlx_plugins.bad_boxes import HINT, judge, shown
 from tlx_plugins.formats.coco_file import (
     AnnotationFile,
     CocoAnnotation,
@@ -44,7 +44,6 @@ from tlx_plugins.formats.coco_outline import (
     mask,
     outline_bounds,
     polygon,
-    shown,
 )
 
 if TYPE_CHECKING:
@@ -52,9 +51,6 @@ if TYPE_CHECKING:
 
 SOURCE_ID = "coco_image_id"
 """The attribute of an image that keeps the id it had."""
-
-TOLERANCE = 1.0
-"""Pixels by which a box may leave its image before it is noted; COCO's own boxes do by less."""
 
 MISFIT = 1.0
 """Pixels between a box and the bounds of its polygons: less is rounding, more is a mistake."""
@@ -294,15 +290,11 @@ class _FileReader:
             return None
         if outline is not None and segmentation is not None and segmentation.polygons:
             box = self._compare(box, outline, size, place)
-        if box.width <= 0 or box.height <= 0:
-            return self._choose("degenerate-box", "is empty or inverted", box, None, place)
-        width, height = size or (math.inf, math.inf)
-        overhang = max(-box.xmin, -box.ymin, box.xmax - width, box.ymax - height)
-        if overhang > TOLERANCE:
-            of = f" of {size[0]} x {size[1]} pixels" if size else ""
-            cut = box.clip(width, height)
-            return self._choose("box-outside", f"leaves the image{of}", box, cut, place)
-        return box
+        verdict = judge(box, size, self.options.bad_boxes)
+        if verdict is None:
+            return box
+        self._report(verdict.code, verdict.message, place, verdict.action, HINT)
+        return verdict.box
 
     def _compare(self, box: Box, outline: Box, size: tuple[int, int] | None, place: str) -> Box:
         """Check the stated box against the bounds of the polygons."""
@@ -321,21 +313,6 @@ class _FileReader:
         action = "requested" if taken else "kept"
         self._report("box-outline-mismatch", message, place, action, hint)
         return outline if taken else box
-
-    def _choose(self, code: str, what: str, box: Box, cut: Box | None, place: str) -> Box | None:
-        """Apply the option bad_boxes."""
-        policy = self.options.bad_boxes
-        message = f"bbox {shown(box)} {what}; "
-        hint = "Choose what happens to such boxes with --bad-boxes, or skip them: --on-error skip"
-        if policy == "keep" or (policy == "report" and cut is not None):
-            self._report(code, message + "kept.", place, "kept", hint)
-            return box
-        if policy == "clip" and cut is not None and cut.width > 0 and cut.height > 0:
-            self._report(code, message + "cut to the image.", place, "requested", hint)
-            return cut
-        action = "skipped" if policy == "report" else "requested"
-        self._report(code, message + "left out.", place, action, hint)
-        return None
 
     def _segmentation(self, annotation: CocoAnnotation, place: str) -> Segmentation | None:
         try:
