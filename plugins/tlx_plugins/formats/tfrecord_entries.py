@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import NamedTuple
 
 from tlx.context import Context
@@ -97,6 +98,8 @@ class RecordEncoder:
             message = f"an object {thing.category!r} of {record.image_id} has no box."
             self._report("no-box", message, record)
             return None
+        if 0 <= box.xmin < box.xmax <= picture.width and 0 <= box.ymin < box.ymax <= picture.height:
+            return box
         verdict = bad_boxes.judge(
             box, (picture.width, picture.height), self.policy, outside_is_bad=True
         )
@@ -135,8 +138,8 @@ class RecordEncoder:
         ]
         stated = []
         for flag in FLAGS:
-            values = [getattr(thing, flag) for thing in things]
-            if any(value is not None for value in values):
+            values = [*map(attrgetter(flag), things)]
+            if values.count(None) < len(values):
                 stated.append(flag)
                 entries.append(
                     integer_entry(PREFIX + FLAG_KEYS[flag], [int(v or 0) for v in values])
@@ -156,7 +159,7 @@ class RecordEncoder:
 
     def _keypoints(self, things: Sequence[Object], width: int, height: int) -> list[bytes]:
         """The same number of points for each object, as the decoder needs it."""
-        if not any(thing.keypoints for thing in things):
+        if not self.points or not any(thing.keypoints for thing in things):
             return []
         points = [
             point
@@ -218,8 +221,10 @@ def _spread(kept: Sequence[tuple[Object, Box]]) -> list[bytes]:
 
     An area is written too where there are outlines, since it is not that of the box.
     """
-    entries = []
+    entries: list[bytes] = []
     things = [thing for thing, _ in kept]
+    if not any(t.attributes or t.segmentation or t.track for t in things):
+        return entries
     if any(thing.segmentation is not None or "area" in thing.attributes for thing in things):
         areas = [
             float(area)

@@ -41,6 +41,14 @@ def varint(number: int) -> bytes:
 _SMALL = [bytes((number,)) for number in range(128)]
 
 
+_ITEMS = [b"\x0a" + small for small in _SMALL]
+
+
+def _item(length: int) -> bytes:
+    """Tag and length of a byte string in a list, or of the list."""
+    return _ITEMS[length] if length < 128 else b"\x0a" + varint(length)
+
+
 @cache
 def _key(name: str) -> bytes:
     encoded = name.encode()
@@ -52,13 +60,15 @@ def _entry(name: str, feature: bytes, coming: int = 0) -> bytes:
     key = _key(name)
     length = varint(len(feature) + coming)
     total = len(key) + 1 + len(length) + len(feature) + coming
-    return b"".join((b"\x0a", varint(total), key, b"\x12", length, feature))
+    return b"".join((_item(total), key, b"\x12", length, feature))
 
 
 def bytes_entry(name: str, values: Sequence[bytes]) -> bytes:
     """An entry of the map that holds a list of byte strings."""
-    content = b"".join([b"\x0a" + varint(len(value)) + value for value in values])
-    return _entry(name, b"\x0a" + varint(len(content)) + content)
+    if not values:
+        return _entry(name, b"\x0a\x00")
+    content = b"".join([_item(len(value)) + value for value in values])
+    return _entry(name, _item(len(content)) + content)
 
 
 def float_entry(name: str, values: Sequence[float]) -> bytes:

@@ -75,11 +75,12 @@ def object_facts(thing: Object, stated: frozenset[str], points: int) -> ObjectFa
         stated: Flags that are written for all objects of its image.
         points: Number of keypoints that are written for each object of the dataset.
     """
+    if not stated and not thing.keypoints and _is_plain(thing):
+        return None
     unstated = tuple(flag for flag in FLAGS if flag in stated and getattr(thing, flag) is None)
     count = len(thing.keypoints)
     padded = count if count not in (0, points) else None
-    plain = (thing.object_id, thing.rotation, thing.track, padded) == (None, None, None, None)
-    if plain and not thing.attributes and not unstated and thing.box is not None:
+    if _is_plain(thing) and not unstated and padded is None:
         return None
     return ObjectFacts(
         thing.object_id,
@@ -92,6 +93,16 @@ def object_facts(thing: Object, stated: frozenset[str], points: int) -> ObjectFa
     )
 
 
+def _is_plain(thing: Object) -> bool:
+    return (
+        thing.object_id is None
+        and thing.rotation is None
+        and thing.track is None
+        and thing.box is not None
+        and not thing.attributes
+    )
+
+
 def encode_facts(record: Record, objects: tuple[ObjectFacts | None, ...]) -> bytes:
     """The JSON of an image."""
     return _encode(
@@ -100,7 +111,7 @@ def encode_facts(record: Record, objects: tuple[ObjectFacts | None, ...]) -> byt
             record.split,
             record.group,
             record.frame,
-            packed(record.attributes),
+            packed(record.attributes) if record.attributes else {},
             _labels(record),
             objects if any(objects) else (),
         )

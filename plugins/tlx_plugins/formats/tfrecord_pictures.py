@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
-from pathlib import Path
 from typing import Literal
 
 from tlx.issues import Issue
@@ -41,17 +40,18 @@ class Picture:
     sha256: bytes
 
 
-def load(record: Record, path: Path, reencode: Reencode) -> Picture | Issue:
+def load(record: Record, path: str, reencode: Reencode) -> Picture | Issue:
     """Read the image of a record, or say why it cannot go into one."""
     if "://" in record.uri:
         message = f"the image {record.uri} is not on this machine; a record holds its bytes."
         return Issue("remote-image", message, hint="Download the images first.")
     try:
-        data = path.read_bytes()
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123
+            data = file.read()
     except OSError as error:
         message = f"the image of {record.image_id} cannot be read ({error.strerror})."
         hint = "Put the image in its place, or leave such images out: --on-error skip"
-        return Issue("no-image", message, str(path), hint=hint)
+        return Issue("no-image", message, path, hint=hint)
     kind = image_kind(data)
     if kind is None and reencode != "refuse":
         converted = _converted(data, reencode)
@@ -60,20 +60,20 @@ def load(record: Record, path: Path, reencode: Reencode) -> Picture | Issue:
     size = encoded_image_size(data)
     if size is None:
         message = "is no image that can be read."
-        return Issue("bad-image", message, str(path), hint="Replace the file.")
+        return Issue("bad-image", message, path, hint="Replace the file.")
     if kind is None:
         message = "is neither JPEG nor PNG, and TensorFlow's decoder takes nothing else."
         hint = "Encode such images anew with: --reencode png (nothing lost) or --reencode jpeg"
-        return Issue("image-kind", message, str(path), hint=hint)
-    stated = (record.width, record.height)
-    if None not in stated and stated != size:
+        return Issue("image-kind", message, path, hint=hint)
+    stated = (record.width or size[0], record.height or size[1])
+    if stated != size:
         message = (
             f"has {size[0]} x {size[1]} pixels, but the labels are for {stated[0]} x {stated[1]}"
         )
         turned = stated == size[::-1]
         message += "; it is turned by EXIF, which TensorFlow ignores." if turned else "."
         hint = "Store the image upright, as the labels see it." if turned else "Mend the size."
-        return Issue("size-mismatch", message, str(path), hint=hint)
+        return Issue("size-mismatch", message, path, hint=hint)
     return Picture(data, kind, *size, hashlib.sha256(data).hexdigest().encode())
 
 
