@@ -49,7 +49,7 @@ def main(path, compression):
         found["keys"] = sorted(tf.train.Example.FromString(record.numpy()).features.feature)
         found["pixels"] = list(tf.io.decode_image(encoded).shape)
         found["bytes"] = len(encoded.numpy())
-        found["mask areas"] = [int(tf.reduce_sum(tf.io.decode_image(m, 1))) for m in masks]
+        found["mask areas"] = [int(tf.math.count_nonzero(tf.io.decode_image(m, 1))) for m in masks]
         print(json.dumps(found))
 
 
