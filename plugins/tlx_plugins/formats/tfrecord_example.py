@@ -114,12 +114,15 @@ def example(entries: Sequence[bytes], last: str, data: bytes) -> tuple[bytes, by
 def decode(data: bytes) -> dict[str, Values]:
     """Read an Example as TensorFlow does: later entries of one name replace earlier ones.
 
+    Messages lie in each other; they are walked by their places in ``data``, so that an image is
+    copied once.
+
     Raises:
         ValueError: If the bytes are no Example.
         DataError: If they are a SequenceExample.
     """
     found: dict[str, Values] = {}
-    for number, wire, value in _fields(data):
+    for number, wire, start, stop in _fields(data, 0, len(data)):
         if number == 2 and wire == _LEN:
             raise DataError(
                 "holds a SequenceExample (a clip, or the context of a camera), which has lists "
@@ -127,82 +130,94 @@ def decode(data: bytes) -> dict[str, Values]:
                 hint="tlx reads records of tf.train.Example, with one image each.",
             )
         if number == 1:
-            _merge_features(_message(wire, value), found)
+            _need_message(wire)
+            for inner, inner_wire, begin, end in _fields(data, start, stop):
+                if inner == 1:
+                    _need_message(inner_wire)
+                    _read_entry(data, begin, end, found)
     return found
 
 
-def _merge_features(data: bytes, found: dict[str, Values]) -> None:
-    for number, wire, value in _fields(data):
-        if number != 1:
-            continue
-        name, feature = b"", b""
-        for part, part_wire, part_value in _fields(_message(wire, value)):
-            if part == 1:
-                name = _message(part_wire, part_value)
-            elif part == 2:
-                # A message that comes in parts is the parts one behind the other.
-                feature += _message(part_wire, part_value)
-        found[name.decode()] = _feature(feature)
-
-
-def _feature(data: bytes) -> Values:
+def _read_entry(data: bytes, start: int, stop: int, found: dict[str, Values]) -> None:
+    name = b""
+    # A message that comes in parts is the parts one behind the other.
+    parts: list[tuple[int, int]] = []
+    for number, wire, begin, end in _fields(data, start, stop):
+        if number in (1, 2):
+            _need_message(wire)
+            if number == 1:
+                name = data[begin:end]
+            else:
+                parts.append((begin, end))
     chosen = 0
-    content = b""
-    for number, wire, value in _fields(data):
-        if number in (_BYTES, _FLOATS, _INTEGERS):
-            message = _message(wire, value)
-            content = content + message if number == chosen else message
-            chosen = number
-    if chosen == _BYTES:
-        return [_message(wire, value) for number, wire, value in _fields(content) if number == 1]
-    if chosen == _FLOATS:
-        return _floats(content)
-    return _integers(content) if chosen else ()
+    lists: list[tuple[int, int]] = []
+    for begin, end in parts:
+        for number, wire, a, b in _fields(data, begin, end):
+            if number in (_BYTES, _FLOATS, _INTEGERS):
+                _need_message(wire)
+                lists = [*lists, (a, b)] if number == chosen else [(a, b)]
+                chosen = number
+    values: list[bytes] | list[float] | list[int] = []
+    for begin, end in lists:
+        values += _READ[chosen](data, begin, end)  # type: ignore[operator]
+    found[name.decode()] = values
 
 
-def _floats(data: bytes) -> list[float]:
-    values: list[float] = []
-    for number, wire, value in _fields(data):
-        if number != 1:
-            continue
-        if not isinstance(value, bytes) or wire == 1 or len(value) % 4:
-            raise ValueError("a list of floats holds something else")
-        values.extend(struct.unpack(f"<{len(value) // 4}f", value))
+def _byte_strings(data: bytes, start: int, stop: int) -> list[bytes]:
+    values = []
+    for number, wire, begin, end in _fields(data, start, stop):
+        if number == 1:
+            _need_message(wire)
+            values.append(data[begin:end])
     return values
 
 
-def _integers(data: bytes) -> list[int]:
-    values: list[int] = []
-    for number, wire, value in _fields(data):
+def _floats(data: bytes, start: int, stop: int) -> list[float]:
+    values: list[float] = []
+    for number, wire, begin, end in _fields(data, start, stop):
         if number != 1:
             continue
-        if isinstance(value, int):
-            values.append(_signed(value))
+        if wire not in (_LEN, 5) or (end - begin) % 4:
+            raise ValueError("a list of floats holds something else")
+        values.extend(struct.unpack_from(f"<{(end - begin) // 4}f", data, begin))
+    return values
+
+
+def _integers(data: bytes, start: int, stop: int) -> list[int]:
+    values: list[int] = []
+    for number, wire, begin, end in _fields(data, start, stop):
+        if number != 1:
+            continue
+        if wire == 0:
+            values.append(_signed(begin))
         elif wire != _LEN:
             raise ValueError("a list of integers holds something else")
-        elif value.isascii():
-            values.extend(value)
+        elif (packed := data[begin:end]).isascii():
+            values.extend(packed)
         else:
-            at = 0
-            while at < len(value):
-                integer, at = _varint(value, at)
+            at = begin
+            while at < end:
+                integer, at = _varint(data, at)
                 values.append(_signed(integer))
+            if at > end:
+                raise ValueError("a number of the message goes beyond its list")
     return values
+
+
+_READ = {_BYTES: _byte_strings, _FLOATS: _floats, _INTEGERS: _integers}
 
 
 def _signed(value: int) -> int:
     return value - (1 << 64) if value >> 63 else value
 
 
-def _message(wire: int, value: int | bytes) -> bytes:
-    if wire != _LEN or not isinstance(value, bytes):
+def _need_message(wire: int) -> None:
+    if wire != _LEN:
         raise ValueError("a field of the message has the wrong type")
-    return value
 
 
-def _fields(data: bytes) -> Iterator[tuple[int, int, int | bytes]]:
-    """Number, wire type and value of each field of a message."""
-    at, end = 0, len(data)
+def _fields(data: bytes, at: int, end: int) -> Iterator[tuple[int, int, int, int]]:
+    """Number, wire type, and place of each field of a message; a number is given as its value."""
     while at < end:
         tag = data[at]
         at += 1
@@ -210,19 +225,20 @@ def _fields(data: bytes) -> Iterator[tuple[int, int, int | bytes]]:
             tag, at = _varint(data, at - 1)
         wire = tag & 7
         if wire == _LEN:
-            length, at = _varint(data, at)
+            length = data[at] if at < end else 128
+            at += 1
+            if length > 127:
+                length, at = _varint(data, at - 1)
             start, at = at, at + length
         elif wire == 0:
-            value, at = _varint(data, at)
-            yield tag >> 3, wire, value
-            continue
+            start, at = _varint(data, at)
         elif wire in (1, 5):
             start, at = at, at + (8 if wire == 1 else 4)
         else:
             raise ValueError(f"a field of the message has the wire type {wire}, which is not used")
         if at > end:
             raise ValueError("a field of the message is longer than the message")
-        yield tag >> 3, wire, data[start:at]
+        yield tag >> 3, wire, start, at
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:

@@ -80,7 +80,7 @@ def test_numbers_that_are_not_packed_are_read() -> None:
     feature = field(1, field(1, b"f") + field(2, field(2, floats)))
     feature += field(1, field(2, field(3, integers)) + field(1, b"i"))
     feature += field(1, field(1, b"nothing") + field(2, b""))
-    assert codec.decode(field(1, feature)) == {"f": [0.5, -2.0], "i": [7, -1], "nothing": ()}
+    assert codec.decode(field(1, feature)) == {"f": [0.5, -2.0], "i": [7, -1], "nothing": []}
 
 
 def test_a_later_entry_of_a_name_replaces_an_earlier_one() -> None:
