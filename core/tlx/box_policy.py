@@ -13,9 +13,12 @@ BadBoxes = Literal["report", "keep", "clip", "drop"]
 keep: all are kept and noted; clip: boxes are cut to the image, those with nothing left are dropped;
 drop: all are dropped. Whatever is done is an issue."""
 
-Fault = Literal["degenerate-box", "box-outside"]
+Fault = Literal["bad-box", "degenerate-box", "box-outside"]
 Report = Callable[[str, str, str, str], None]
 """Takes code, message, action and hint of an issue (`tlx.issues.Issue`)."""
+
+TOLERANCE = 1.0
+"""Pixels by which a box may leave its image before it is noted; COCO's own boxes do by less."""
 
 _HINT = "Choose what happens to such boxes with --bad-boxes, or skip them: --on-error skip"
 
@@ -31,8 +34,9 @@ def fault_of(box: Box, size: tuple[int, int] | None, tolerance: float = 0.0) -> 
     Returns:
         The code of the issue, None for a box that is fine.
     """
-    # Written so that a corner that is no number makes the box a bad one.
-    if not (box.xmax > box.xmin and box.ymax > box.ymin):
+    if not all(map(math.isfinite, (box.xmin, box.ymin, box.xmax, box.ymax))):
+        return "bad-box"
+    if box.xmax <= box.xmin or box.ymax <= box.ymin:
         return "degenerate-box"
     width, height = size or (math.inf, math.inf)
     overhang = max(-box.xmin, -box.ymin, box.xmax - width, box.ymax - height)
@@ -46,6 +50,8 @@ def settle(
     policy: BadBoxes,
     subject: str,
     report: Report,
+    *,
+    outside_is_bad: bool = False,
 ) -> Box | None:
     """Apply the policy to a box with a fault.
 
@@ -56,14 +62,22 @@ def settle(
         policy: What the user wants.
         subject: The box in words, to begin the message with ("the box (1, 2, 1, 9) of a.jpg").
         report: Takes the issue.
+        outside_is_bad: Under ``report`` a box that leaves the image is a bad record too, for
+            formats that cannot hold one.
 
     Returns:
         The box to go on with; None drops it.
     """
+    if fault == "bad-box":
+        # Nothing can be done with it: no policy keeps it.
+        action = "skipped" if policy in ("report", "keep") else "requested"
+        report(fault, f"{subject} is not finite; left out.", action, _HINT)
+        return None
     degenerate = fault == "degenerate-box"
+    bad = degenerate or outside_is_bad
     of = f" of {size[0]} x {size[1]} pixels" if size else ""
     what = "is empty or inverted" if degenerate else f"leaves the image{of}"
-    if policy == "keep" or (policy == "report" and not degenerate):
+    if policy == "keep" or (policy == "report" and not bad):
         report(fault, f"{subject} {what}; kept.", "kept", _HINT)
         return box
     if policy == "clip" and not degenerate:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"})
@@ -38,12 +40,27 @@ def image_size(path: str | Path) -> tuple[int, int] | None:
         if head.startswith(_PNG):
             return _png_size(head)
         if head.startswith(b"\xff\xd8"):
-            return _jpeg_size(file, head)
+            return _jpeg_size(head, lambda position: _read_at(file, position))
     except OSError:
         return None
     finally:
         os.close(file)
     return _pillow_size(path) if head else None
+
+
+def encoded_image_size(data: bytes) -> tuple[int, int] | None:
+    """Read the size of an image from its bytes; the counterpart of `image_size`."""
+    if data.startswith(_PNG):
+        return _png_size(data)
+    if data.startswith(b"\xff\xd8"):
+        head = data[:_FIRST_BYTES]
+        return _jpeg_size(head, lambda position: data[position : position + _FIRST_BYTES])
+    return _pillow_size(BytesIO(data)) if data else None
+
+
+def _read_at(file: int, position: int) -> bytes:
+    os.lseek(file, position, os.SEEK_SET)
+    return os.read(file, _FIRST_BYTES)
 
 
 def _png_size(head: bytes) -> tuple[int, int] | None:
@@ -52,14 +69,13 @@ def _png_size(head: bytes) -> tuple[int, int] | None:
     return _positive(int.from_bytes(head[16:20]), int.from_bytes(head[20:24]))
 
 
-def _jpeg_size(file: int, head: bytes) -> tuple[int, int] | None:
+def _jpeg_size(head: bytes, read_at: Callable[[int], bytes]) -> tuple[int, int] | None:
     """Walk the segments up to the start of frame; a long segment (EXIF, ICC) is jumped over."""
     start = 0
     position = 2
     while True:
         if position + 9 > start + len(head):
-            os.lseek(file, position, os.SEEK_SET)
-            head, start = os.read(file, _FIRST_BYTES), position
+            head, start = read_at(position), position
             if len(head) < 9:
                 return None
         at = position - start
@@ -84,7 +100,7 @@ def _positive(width: int, height: int) -> tuple[int, int] | None:
     return (width, height) if width > 0 and height > 0 else None
 
 
-def _pillow_size(path: str | Path) -> tuple[int, int] | None:
+def _pillow_size(path: str | Path | BytesIO) -> tuple[int, int] | None:
     from PIL import Image, UnidentifiedImageError
 
     try:

@@ -12,6 +12,7 @@ _SPLITS = {
     "validation": "val",
     "minival": "val",
     "test": "test",
+    "testdev": "test",
     "testing": "test",
 }
 
@@ -33,3 +34,13 @@ def folder_split(path: str) -> str | None:
     """
     words = (usual_split(part) for part in path.split("/")[:-1])
     return next((word for word in words if word is not None), None)
+
+
+def split_in(stem: str) -> str | None:
+    """The one split that the words of a file name say; None if they say none, or several.
+
+    >>> split_in("peaches_training_coco")
+    'train'
+    """
+    found = {usual_split(token) for token in re.split(r"[_\-.\s]", stem)} - {None}
+    return found.pop() if len(found) == 1 else None

@@ -6,6 +6,7 @@ from tlx.api import Command, Format, Source, Viewer
 from tlx.hooks import hookimpl
 from tlx_plugins.demo.command import DemoCommand
 from tlx_plugins.formats.coco import CocoFormat
+from tlx_plugins.formats.tfrecord import TfrecordFormat
 from tlx_plugins.formats.voc import VocFormat
 from tlx_plugins.formats.yolo import YoloFormat
 from tlx_plugins.sources.cvat import CvatSource
@@ -23,7 +24,7 @@ def tlx_sources() -> list[Source]:
 @hookimpl
 def tlx_formats() -> list[Format]:
     """Formats that are read and written."""
-    return [CocoFormat(), VocFormat(), YoloFormat()]
+    return [CocoFormat(), TfrecordFormat(), VocFormat(), YoloFormat()]
 
 
 @hookimpl

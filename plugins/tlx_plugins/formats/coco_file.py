@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from tlx.errors import DataError, Place
-from tlx.split_names import usual_split
+from tlx.split_names import split_in, usual_split
 
 Identifier = int | str
 Number = float | int | None
@@ -211,5 +211,4 @@ def split_of(path: Path) -> str | None:
     if stem.startswith("instances_"):
         rest = stem.removeprefix("instances_")
         return usual_split(rest) or unquote(rest) or None
-    found = {usual_split(token) for token in re.split(r"[_\-.]", stem)} - {None}
-    return found.pop() if len(found) == 1 else None
+    return split_in(stem)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeGuard
 
 import msgspec
 
-from tlx.box_policy import fault_of, settle, shown
+from tlx.box_policy import TOLERANCE, fault_of, settle, shown
 from tlx.context import Context
 from tlx.issues import Issue
 from tlx.model import (
@@ -52,8 +52,6 @@ if TYPE_CHECKING:
 SOURCE_ID = "coco_image_id"
 """The attribute of an image that keeps the id it had."""
 
-TOLERANCE = 1.0
-"""Pixels by which a box may leave its image before it is noted; COCO's own boxes do by less."""
 
 MISFIT = 1.0
 """Pixels between a box and the bounds of its polygons: less is rounding, more is a mistake."""

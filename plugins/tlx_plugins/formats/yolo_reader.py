@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from tlx.box_policy import fault_of, settle, shown
+from tlx.box_policy import TOLERANCE, fault_of, settle, shown
 from tlx.context import Context
 from tlx.issues import Issue
 from tlx.media import image_size
@@ -17,8 +17,6 @@ from tlx_plugins.formats.yolo_layout import ImageFile, Layout
 if TYPE_CHECKING:
     from tlx_plugins.formats.yolo import YoloOptions
 
-TOLERANCE = 1.0
-"""Pixels by which a box may leave its image before it is noted: what six decimals may do."""
 
 _PIXEL_DECIMALS = 6
 """Fractions of a millionth of a pixel are noise of the division."""

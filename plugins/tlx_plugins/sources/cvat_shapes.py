@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from tlx.box_policy import fault_of, settle, shown
+from tlx.box_policy import TOLERANCE, fault_of, settle, shown
 from tlx.model import AttributeValue, Box, Category, Keypoint, Object, Segmentation, Shape
 from tlx_plugins.sources.cvat_mask import whole_image
 from tlx_plugins.sources.cvat_meta import InputType, Meta, typed
@@ -37,8 +37,6 @@ from tlx_plugins.sources.cvat_xml import Drawn
 if TYPE_CHECKING:
     from tlx_plugins.sources.cvat import CvatOptions
 
-TOLERANCE = 1.0
-"""Pixels by which a box may leave its image before it is noted."""
 
 Numbers = tuple[float, ...]
 Size = tuple[int, int]
