@@ -18,7 +18,7 @@ own module and nowhere else. ``None`` always means "not stated" and is never wri
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import Struct, field
 
@@ -77,6 +77,21 @@ class Segmentation(Struct, frozen=True, kw_only=True):
     compressed: bool | None = None
 
 
+class Shape(Struct, frozen=True, gc=False):
+    """What an annotator drew, where it is no box, no polygon, no mask and no points.
+
+    Attributes:
+        kind: What the numbers mean.
+        coordinates: Absolute pixels. ``polyline``: x0, y0, x1, y1, ... of an open line.
+            ``ellipse``: centre x, centre y and the two radii along x and y before the object's
+            rotation. ``cuboid``: the corners of its front face and then of its back face as seen
+            in the image, each as x, y of top left, bottom left, top right, bottom right.
+    """
+
+    kind: Literal["polyline", "ellipse", "cuboid"]
+    coordinates: tuple[float, ...]
+
+
 class Keypoint(Struct, frozen=True, gc=False):
     """A named point in absolute pixels; visibility as in COCO (0 absent, 1 hidden, 2 visible)."""
 
@@ -93,6 +108,8 @@ class Object(Struct, frozen=True, kw_only=True):
         category: A name in the taxonomy.
         box: Bounding box in absolute pixels, None where only an outline or points are given.
         object_id: The source's own id.
+        segmentation: Its outline.
+        shape: A line, ellipse or cuboid, if that is what was drawn.
         rotation: Degrees, clockwise, around the centre of the box.
         track: Identity across frames of one group.
         crowd: The box stands for a group of things (COCO ``iscrowd``).
@@ -107,6 +124,7 @@ class Object(Struct, frozen=True, kw_only=True):
     box: Box | None = None
     object_id: str | None = None
     segmentation: Segmentation | None = None
+    shape: Shape | None = None
     rotation: float | None = None
     keypoints: tuple[Keypoint, ...] = ()
     track: str | None = None

@@ -25,9 +25,10 @@ from tlx.model import (
     Prediction,
     Record,
     Segmentation,
+    Shape,
 )
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 ATTRIBUTE = pa.struct(
     [
@@ -50,6 +51,7 @@ SEGMENTATION = pa.struct(
         pa.field("compressed", pa.bool_()),
     ]
 )
+SHAPE = pa.struct([("kind", pa.string()), ("coordinates", pa.list_(pa.float64()))])
 KEYPOINT = pa.struct(
     [
         pa.field("x", pa.float64(), nullable=False),
@@ -64,6 +66,7 @@ OBJECT = pa.struct(
         pa.field("box", BOX),
         pa.field("object_id", pa.string()),
         pa.field("segmentation", SEGMENTATION),
+        pa.field("shape", SHAPE),
         pa.field("rotation", pa.float64()),
         pa.field("keypoints", pa.list_(KEYPOINT), nullable=False),
         pa.field("track", pa.string()),
@@ -195,6 +198,12 @@ def _segmentation_array(values: Sequence[Segmentation | None]) -> pa.StructArray
     )
 
 
+def _shape_array(values: Sequence[Shape | None]) -> pa.StructArray:
+    kinds = [None if v is None else v.kind for v in values]
+    coordinates = [None if v is None else v.coordinates for v in values]
+    return _struct(SHAPE, (kinds, coordinates), [v is None for v in values])
+
+
 def _keypoints(values: Sequence[Keypoint]) -> pa.StructArray:
     return _struct(
         KEYPOINT,
@@ -218,6 +227,9 @@ def _objects(values: Sequence[Object]) -> pa.StructArray:
             _segmentation_array([v.segmentation for v in values])
             if segmented
             else pa.nulls(len(values), SEGMENTATION),
+            _shape_array([v.shape for v in values])
+            if any(v.shape is not None for v in values)
+            else pa.nulls(len(values), SHAPE),
             [v.rotation for v in values],
             _list_array([v.keypoints for v in values], KEYPOINT, _keypoints),
             [v.track for v in values],
@@ -345,6 +357,15 @@ def _read_segmentations(array: pa.StructArray) -> list[Segmentation | None]:
     ]
 
 
+def _read_shapes(array: pa.StructArray) -> list[Shape | None]:
+    if array.null_count == len(array):
+        return [None] * len(array)
+    return [
+        None if row is None else Shape(row["kind"], tuple(row["coordinates"]))
+        for row in array.to_pylist()
+    ]
+
+
 def _read_keypoints(array: pa.ListArray) -> list[tuple[Keypoint, ...]]:
     offsets, flat = _lists(array)
     if not len(flat):
@@ -357,21 +378,14 @@ def _read_keypoints(array: pa.ListArray) -> list[tuple[Keypoint, ...]]:
 
 
 def _read_objects(flat: pa.StructArray) -> list[Object]:
-    plain = (
-        "object_id",
-        "rotation",
-        "track",
-        "crowd",
-        "difficult",
-        "truncated",
-        "occluded",
-        "line",
-    )
+    flags = ("crowd", "difficult", "truncated", "occluded")
+    plain = ("object_id", "rotation", "track", *flags, "line")
     return [
         Object(
             category=category,
             box=box,
             segmentation=segmentation,
+            shape=shape,
             keypoints=keypoints,
             attributes=attributes,
             object_id=object_id,
@@ -387,6 +401,7 @@ def _read_objects(flat: pa.StructArray) -> list[Object]:
             category,
             box,
             segmentation,
+            shape,
             keypoints,
             attributes,
             object_id,
@@ -401,6 +416,7 @@ def _read_objects(flat: pa.StructArray) -> list[Object]:
             _field(flat, "category"),
             _read_boxes(flat.field("box")),
             _read_segmentations(flat.field("segmentation")),
+            _read_shapes(flat.field("shape")),
             _read_keypoints(flat.field("keypoints")),
             _read_attributes(flat.field("attributes")),
             *(_field(flat, name) for name in plain),

@@ -18,6 +18,7 @@ from tlx.model import (
     Prediction,
     Record,
     Segmentation,
+    Shape,
 )
 from tlx.schema import (
     PREDICTION,
@@ -43,6 +44,11 @@ segmentations = st.builds(
     size=st.none() | st.tuples(st.integers(0, 999), st.integers(0, 999)),
     compressed=flag,
 )
+shapes = st.builds(
+    Shape,
+    st.sampled_from(["polyline", "ellipse", "cuboid"]),
+    st.lists(real, max_size=4).map(tuple),
+)
 keypoints = st.builds(Keypoint, real, real, st.none() | st.integers(0, 2), st.none() | name)
 objects = st.builds(
     Object,
@@ -50,6 +56,7 @@ objects = st.builds(
     box=st.none() | boxes,
     object_id=st.none() | name,
     segmentation=st.none() | segmentations,
+    shape=st.none() | shapes,
     rotation=st.none() | real,
     keypoints=st.lists(keypoints, max_size=2).map(tuple),
     track=st.none() | name,

@@ -20,6 +20,7 @@ _TRAITS = Traits(
         "group": "COCO has no clips",
         "frame": "COCO has no frame numbers",
         "labels": "COCO has no image-level labels",
+        "objects.shape": "COCO has no lines, ellipses and cuboids",
     },
     assumes={
         "objects.crowd": "COCO's evaluation needs iscrowd: not stated is written as 0",
