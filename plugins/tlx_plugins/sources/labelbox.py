@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from tlx.api import Match, Reading
+from tlx.box_policy import BadBoxes
 from tlx.context import Context
 from tlx.errors import DataError, UsageError
 from tlx.issues import Issue
@@ -59,7 +60,7 @@ class LabelboxOptions:
     what lies between keyframes; keyframes: objects that were drawn by hand only; filled: listed
     ones, and those of a segment that are not listed, linearly between their neighbours."""
 
-    bad_boxes: Literal["report", "keep", "clip", "drop"] = "report"
+    bad_boxes: BadBoxes = "report"
     """What to do with a box that is empty, inverted or leaves the image by more than a pixel.
     report: an empty or inverted one is a bad record (see --on-error), one that leaves the image is
     kept and noted; keep: all are kept and noted; clip: boxes are cut to the image, those with
@@ -93,7 +94,7 @@ class LabelboxSource:
         """Open a file or folder; rows are decoded while the content is iterated.
 
         The image id is the external id, else the global key, the data row's id, or the file name
-        of the URL. Lines become objects with keypoints and no box, masks keep their URL.
+        of the URL. Lines and points become objects without a box, masks keep their URL.
 
         Raises:
             UsageError: If a path that was named does not exist.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from tlx_plugins.sources.labelbox_schema import ExportRow, decode_row, explain
 SUFFIXES = (".ndjson", ".jsonl", ".json")
 _HEAD = 65536
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _SPACE = " \t\r\n"
 IMPORT_HINT = (
     "This is what Labelbox imports (annotations or predictions); tlx reads what it exports."
@@ -181,6 +183,9 @@ class Text:
                 hint="Write the file as UTF-8 again.",
             ) from error
 
+        # Python's reader lets them pass, and no dataset can hold them.
+        self._escaped = _SURROGATE.search(self.text) is not None
+
     def rows(self) -> Iterator[Row | BadRow]:
         """The elements of a list, or values that follow each other."""
         text, end = self.text, len(self.text)
@@ -200,7 +205,9 @@ class Text:
                 if after < 0:
                     return
             else:
-                yield typed(value, line, position)
+                half = self._escaped and _has_half_pair(value)
+                message = "has half of a surrogate pair, which is no character."
+                yield BadRow("bad-text", message, line) if half else typed(value, line, position)
             position = self._next(after, listed)
             if position < 0:
                 message = "has no comma between two rows."
@@ -241,6 +248,14 @@ class Text:
                 "The file is cut off or was edited by hand; take it from Labelbox again.",
             )
         return BadRow("bad-json", f"is not JSON that can be read: {error}.", line)
+
+
+def _has_half_pair(value: Any) -> bool:
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def find_files(root: Path, annotations: str | None) -> tuple[list[Path], list[Path]]:

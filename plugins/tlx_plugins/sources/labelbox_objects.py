@@ -1,8 +1,7 @@
 """Objects of a Labelbox label as tlx objects: boxes, outlines, lines, points, masks by reference.
 
-A line and a point become keypoints, vertex by vertex, and have no box: nothing was drawn around
+A line becomes a polyline, a point a keypoint; neither has a box, since nothing was drawn around
 them. A mask lies behind a URL that needs a key; the URL is kept and the object has no box either.
-The attribute ``labelbox_kind`` says which of these an object was.
 """
 
 from __future__ import annotations
@@ -13,6 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from tlx import box_policy
+from tlx.box_policy import BadBoxes
 from tlx.model import (
     AttributeValue,
     Box,
@@ -21,12 +22,12 @@ from tlx.model import (
     Label,
     Object,
     Segmentation,
+    Shape,
     Taxonomy,
 )
 from tlx_plugins.sources import labelbox_answers
 from tlx_plugins.sources.labelbox_schema import Answer, Point, Thing
 
-KIND = "labelbox_kind"
 MASK_URL = "labelbox_mask_url"
 VALUE = "labelbox_value"
 KEYFRAME = "labelbox_keyframe"
@@ -158,7 +159,7 @@ class ObjectMaker:
     """Makes objects under the option ``bad_boxes``, and learns their classes."""
 
     classes: Classes
-    bad_boxes: Literal["report", "keep", "clip", "drop"]
+    bad_boxes: BadBoxes
     names: Mapping[str | None, str] = field(init=False)
     """Where the title of a class is its name, the names that are known already."""
 
@@ -208,21 +209,20 @@ class ObjectMaker:
         if thing.polygon is not None:
             return self._polygon(thing, name, size, attributes, report)
         mask = thing.mask or thing.composite_mask
-        points = thing.line if thing.line is not None else [thing.point] if thing.point else None
+        points = thing.line or ([thing.point] if thing.point else None)
         if points:
-            keypoints = _keypoints(points)
-            if keypoints is None:
+            known = _numbers(points)
+            if known is None:
                 report("bad-geometry", f"a {name!r} has a vertex that is no number.", "skipped")
                 return None
-            attributes[KIND] = "point" if thing.line is None else "line"
             return Object(
                 category=name,
                 object_id=thing.feature_id,
-                keypoints=keypoints,
+                shape=Shape("polyline", known) if thing.line else None,
+                keypoints=() if thing.line else (Keypoint(known[0], known[1]),),
                 attributes=attributes,
             )
         if mask is not None and mask.url:
-            attributes[KIND] = "mask"
             attributes[MASK_URL] = mask.url
             message = f"the mask of a {name!r} is kept as a URL; nothing is fetched."
             report("mask-by-reference", message, "kept")
@@ -248,18 +248,16 @@ class ObjectMaker:
         attributes: dict[str, AttributeValue],
         report: Report,
     ) -> Object | None:
-        corners = [(p.x, p.y) for p in thing.polygon or ()]
-        points = [(x, y) for x, y in corners if x is not None and y is not None]
-        finite = all(math.isfinite(x) and math.isfinite(y) for x, y in points)
-        if len(points) < 3 or len(points) < len(corners) or not finite:
-            message = f"an outline of a {name!r} has {len(points)} vertices, or one without numbers"
-            report("bad-geometry", f"{message}.", "skipped")
+        polygon = _numbers(thing.polygon or [])
+        if polygon is None or len(polygon) < 6:
+            count = len(thing.polygon or ())
+            message = f"an outline of a {name!r} has {count} vertices, or one that is no number."
+            report("bad-geometry", message, "skipped")
             return None
-        xs, ys = [x for x, _ in points], [y for _, y in points]
+        xs, ys = polygon[0::2], polygon[1::2]
         box = self._judged(Box(min(xs), min(ys), max(xs), max(ys)), size, report)
         if box is None:
             return None
-        polygon = tuple(value for point in points for value in point)
         return Object(
             category=name,
             box=box,
@@ -273,40 +271,21 @@ class ObjectMaker:
         if not all(map(math.isfinite, (box.xmin, box.ymin, box.xmax, box.ymax))):
             report("bad-geometry", "has a bounding box that is not finite.", "skipped")
             return None
-        shown = f"the box ({box.xmin:g}, {box.ymin:g}, {box.xmax:g}, {box.ymax:g})"
-        if not (box.width > 0 and box.height > 0):
-            return self._choose(
-                "degenerate-box", f"{shown} is empty or inverted", box, None, report
-            )
-        width, height = size or (math.inf, math.inf)
-        overhang = max(-box.xmin, -box.ymin, box.xmax - width, box.ymax - height)
-        if overhang > TOLERANCE:
-            of = f" of {size[0]} x {size[1]} pixels" if size else ""
-            cut = box.clip(width, height)
-            return self._choose("box-outside", f"{shown} leaves the image{of}", box, cut, report)
-        return box
-
-    def _choose(
-        self, code: str, what: str, box: Box, cut: Box | None, report: Report
-    ) -> Box | None:
-        policy = self.bad_boxes
-        if policy == "keep" or (policy == "report" and cut is not None):
-            report(code, f"{what}; kept.", "kept")
+        fault = box_policy.fault_of(box, size, TOLERANCE)
+        if fault is None:
             return box
-        if policy == "clip" and cut is not None and cut.width > 0 and cut.height > 0:
-            report(code, f"{what}; cut to the image.", "requested")
-            return cut
-        report(code, f"{what}; left out.", "skipped" if policy == "report" else "requested")
-        return None
+        told: box_policy.Report = lambda code, message, action, _: report(code, message, action)  # noqa: E731
+        subject = f"the box {box_policy.shown(box)}"
+        return box_policy.settle(box, size, fault, self.bad_boxes, subject, told)
 
 
-def _keypoints(points: list[Point]) -> tuple[Keypoint, ...] | None:
-    """Vertices as keypoints; None if one is no pair of finite numbers."""
-    found = []
+def _numbers(points: list[Point]) -> tuple[float, ...] | None:
+    """Vertices as x0, y0, x1, y1, ...; None if one is no pair of finite numbers."""
+    found: list[float] = []
     for point in points:
         if point.x is None or point.y is None:
             return None
         if not (math.isfinite(point.x) and math.isfinite(point.y)):
             return None
-        found.append(Keypoint(point.x, point.y))
+        found += (point.x, point.y)
     return tuple(found)

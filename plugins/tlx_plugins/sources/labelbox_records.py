@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tlx.media import IMAGE_SUFFIXES, image_size
 from tlx.model import AttributeValue, Label, Object, Origin, Record, replace
+from tlx.split_names import usual_split
 from tlx_plugins.sources import labelbox_legacy, labelbox_objects, labelbox_video
 from tlx_plugins.sources.labelbox_choice import Choice, Chosen
 from tlx_plugins.sources.labelbox_images import Ambiguous, LocalImages, key, url_name
@@ -23,10 +24,6 @@ from tlx_plugins.sources.labelbox_schema import (
 
 if TYPE_CHECKING:
     from tlx_plugins.sources.labelbox import LabelboxOptions
-
-_SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val",
-           "validation": "val", "test": "test", "testing": "test"}  # fmt: skip
-
 
 IMAGE_TYPES = frozenset({"image/jpeg", "image/png"})
 """The usual kinds, which need no closer look."""
@@ -102,7 +99,7 @@ class RecordMaker:
             else:
                 message = f"the metadata field {name!r} is no text, number or flag."
                 self.report("bad-metadata", message, "changed")
-        return None if split is None else _SPLITS.get(split.lower(), split)
+        return None if split is None else usual_split(split) or split or None
 
     def _image(
         self,

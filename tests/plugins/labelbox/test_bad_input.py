@@ -272,6 +272,14 @@ def test_dry_run_counts_and_names_the_problems(tmp_path: Path, kit: Any) -> None
     assert str(context.issues.kept[0]).startswith(f"{path}:2: is no row of an export")
 
 
+def test_half_a_surrogate_pair_is_no_text(tmp_path: Path, kit: Any) -> None:
+    rows = [kit.old_row({}, ID="\ud800"), kit.old_row({}, "\U0001f600.jpg")]
+    path = kit.save(tmp_path / "export.json", *rows)
+    records, issues, _ = kit.read(path, "skip")
+    assert [r.image_id for r in records] == ["\U0001f600.jpg"]
+    assert [(i.code, i.line) for i in issues.kept] == [("bad-text", 2)]
+
+
 def test_a_huge_whole_number_is_no_attribute(tmp_path: Path, kit: Any) -> None:
     answer = [{"title": "n", "answer": 2**70}, {"title": "m", "answer": 5}]
     path = kit.save(tmp_path / "e.json", kit.old_row({"objects": [], "classifications": answer}))

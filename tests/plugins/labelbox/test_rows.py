@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tlx.errors import DataError, UsageError
-from tlx.model import Box, Keypoint, Label
+from tlx.model import Box, Keypoint, Label, Shape
 
 
 @pytest.fixture
@@ -126,8 +126,8 @@ def test_lines_points_masks_and_relationships(tmp_path: Path, kit: Any) -> None:
     path = kit.save(tmp_path / "export.ndjson", row)
     (record,), issues, _ = kit.read(path, "skip")
     lane, spot, road, other, car = record.objects
-    assert lane.keypoints == (Keypoint(1, 2), Keypoint(3, 4))
-    assert (lane.box, lane.attributes) == (None, {"labelbox_kind": "line"})
+    assert lane.shape == Shape("polyline", (1, 2, 3, 4))
+    assert (lane.box, lane.keypoints) == (None, ())
     assert (spot.keypoints, spot.box) == ((Keypoint(5, 6),), None)
     assert road.attributes["labelbox_mask_url"] == "https://host.test/m.png"
     assert other.attributes["labelbox_mask_url"] == "https://x.test/c"
