@@ -28,7 +28,7 @@ from tlx.model import (
     Shape,
 )
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 1
 
 ATTRIBUTE = pa.struct(
     [

@@ -529,3 +529,27 @@ def test_segmentation_keeps_its_kind(tmp_path: Path) -> None:
     assert [a["area"] for a in value["annotations"]] == [3.0, 3.0, 2.0]
     again, _, _ = read(tmp_path / "out.json")
     assert [o.segmentation for o in again[0].objects] == [o.segmentation for o in things]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "fine"), [("utf-16", True), ("utf-8-sig", True), ("latin-1", False)]
+)
+    ("encoding", "fine"), [("utf-16", True), ("utf-8-sig", True), ("latin-1", False)]
+)
+def test_encodings_are_told_apart(tmp_path: Path, encoding: str, fine: bool) -> None:
+    text = (
+        '{"images": [{"id": 1, "file_name": "Stra\u00dfe.jpg", "width": 9, "height": 9}],\n'
+        '"annotations": [], "categories": []}'
+    )
+    file = tmp_path / "a.json"
+    file.write_bytes(text.encode(encoding))
+
+    def names() -> list[str]:
+        reading = CocoFormat().read(file, CocoFormat.options(), Context())
+        return [record.uri for record in reading.content]  # type: ignore[union-attr]
+
+    if fine:
+        assert [name.rsplit("/", 1)[-1] for name in names()] == ["Stra\u00dfe.jpg"]
+    else:
+        with pytest.raises(DataError, match="a.json:1: is not JSON text: it is not in UTF-8"):
+            names()

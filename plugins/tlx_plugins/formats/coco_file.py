@@ -100,12 +100,36 @@ def load(path: Path) -> CocoDocument:
         data = path.read_bytes()
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror or error}.", place=path) from error
-    data = data.removeprefix(b"\xef\xbb\xbf")
+    data = _utf8(data, path)
     try:
         return _decode(data, path)
     except msgspec.DecodeError:
         # Python's own reader knows NaN, and the line of an error.
         return _decode(_repaired(data, path), path)
+
+
+def _utf8(data: bytes, path: Path) -> bytes:
+    """The text as UTF-8, which JSON has to be; a byte order mark tells of UTF-16.
+
+    Raises:
+        DataError: For any other encoding: a guess would change names in silence.
+    """
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        try:
+            return data.decode("utf-16").encode()
+        except UnicodeError as error:
+            raise DataError(f"is not UTF-16 text: {error}.", place=path) from error
+    data = data.removeprefix(b"\xef\xbb\xbf")
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise DataError(
+            "is not JSON text: it is not in UTF-8.",
+            place=Place(str(path), line=line),
+            hint=f"Bring it to UTF-8, as by: iconv -f latin1 -t utf-8 {path.name}",
+        ) from error
+    return data
 
 
 def _decode(data: bytes, path: Path) -> CocoDocument:

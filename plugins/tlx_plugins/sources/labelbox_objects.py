@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from tlx import box_policy
-from tlx.box_policy import BadBoxes
+from tlx.box_policy import TOLERANCE, BadBoxes
 from tlx.model import (
     AttributeValue,
     Box,
@@ -31,9 +31,6 @@ from tlx_plugins.sources.labelbox_schema import Answer, Point, Thing
 MASK_URL = "labelbox_mask_url"
 VALUE = "labelbox_value"
 KEYFRAME = "labelbox_keyframe"
-
-TOLERANCE = 1.0
-"""Pixels by which a box may leave its image before it is noted."""
 
 Size = tuple[int, int] | None
 Report = Callable[[str, str, str], None]
