@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from pycocotools import mask as judge
 
 from tlx import pipeline
 from tlx.context import Context
@@ -457,7 +459,15 @@ def test_an_annotation_folder_or_a_file_finds_its_images_beside_it(put: Any) -> 
         {f"annotations/xmls/{n}.xml": xml(f"{n}.jpg") for n in "ab"}
         | {f"images/{n}.jpg": (100, 80) for n in "ab"}
     )
-    for start, number_of in ((root / "annotations/xmls", 2), (root / "annotations/xmls/b.xml", 1)):
+    (root / "annotations_2").mkdir()
+    (root / "annotations_2/b.xml").write_text(xml("b.jpg"))
+    for name, number_of in (
+        ("annotations/xmls", 2),
+        ("annotations/xmls/b.xml", 1),
+        ("annotations_2", 1),
+        ("annotations_2/b.xml", 1),
+    ):
+        start = root / name
         records, issues, _ = read(start)
         assert len(records) == number_of
         assert not issues.counts["no-images"]
@@ -550,6 +560,33 @@ def test_a_name_that_leads_out_is_refused(tmp_path: Path, uri: str) -> None:
         write(dataset, tmp_path / "out")
     assert write(dataset, tmp_path / "out2", "skip").images == 0
     assert not list(tmp_path.rglob("*.xml"))
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+def test_instance_masks_of_the_devkit_are_read(put: Any) -> None:
+    root = put(
+        {
+            "Annotations/a.xml": xml(boxes=[("x", 1, 2, 3), BOX, BOX], size=(6, 4)),
+            "JPEGImages/a.jpg": (6, 4),
+        }
+    )
+    pixels = np.zeros((4, 6), np.uint8)
+    pixels[1:3, 2:5] = 2
+    pixels[0, 0] = 3
+    pixels[3] = 255
+    (root / "SegmentationObject").mkdir()
+    palette = Image.fromarray(pixels)
+    palette.putpalette(range(256 * 3 - 512))
+    palette.save(root / "SegmentationObject/a.png")
+    records, issues, _ = read(root, "skip", bad_boxes="keep")
+    assert issues.counts["bad-box"] == 1
+    masks = [o.segmentation for o in records[0].objects]
+    for value, mask in zip((2, 3), masks, strict=True):
+        assert mask is not None
+        decoded = judge.decode({"size": mask.size, "counts": mask.counts})
+        assert (decoded.astype(bool) == (pixels == value)).all()
+    Image.new("RGB", (6, 4)).save(root / "SegmentationObject/a.png")
+    assert read(root, "skip", bad_boxes="keep")[1].counts["bad-mask"] == 1
 
 
 # Bad input.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -53,7 +54,13 @@ def register(app: App, arguments: list[str], screen: Screen) -> None:
         given = values(options)
         # A reader and a writer may share a name of an option (both are "coco"): it goes to both.
         mine = {f: v for f, v in given.items() if f in _fields(writer)}
-        theirs = {f: v for f, v in given.items() if f in _fields(reader)}
+        defaults = {f.name: f.default for f in fields(writer)}
+        # A shared name shows the writer's default, which says nothing about what to read.
+        theirs = {
+            f: v
+            for f, v in given.items()
+            if f in _fields(reader) and (f not in defaults or v != defaults[f])
+        }
         done = convert(
             path,
             to,

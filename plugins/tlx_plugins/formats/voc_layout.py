@@ -2,7 +2,7 @@
 
 Known layouts, at any depth below the root and side by side::
 
-    VOC devkit       VOC2012/{Annotations, JPEGImages, ImageSets/Main}
+    VOC devkit       VOC2012/{Annotations, JPEGImages, ImageSets/Main, SegmentationObject}
     pets             annotations/{xmls, trainval.txt, test.txt}, images
     two folders      annotations, images (other spellings too)
     labelImg         an XML beside each image; train/, valid/, test/ are splits
@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from tlx.folder_walk import is_text, join, walk
 from tlx.media import IMAGE_SUFFIXES
+from tlx_plugins.formats.voc_masks import FOLDER
 
 ANNOTATION_FOLDERS = ("annotations", "annotation", "xmls", "xml")
 IMAGE_FOLDERS = ("jpegimages", "images", "image", "imgs", "img")
@@ -74,6 +75,7 @@ class Layout:
         files: The XML files, sorted.
         passed: Folders with XML files that were passed over, with their number.
         images: Folders with images, by path.
+        masks: PNG files of SegmentationObject, by base folder and stem.
         texts: Text files, sorted: lists of images and of classes.
         unnameable: Paths whose names are not text in any encoding.
     """
@@ -82,6 +84,7 @@ class Layout:
     files: list[LabelFile] = field(default_factory=list)
     passed: dict[str, int] = field(default_factory=dict)
     images: dict[str, Images] = field(default_factory=dict)
+    masks: dict[tuple[str, str], str] = field(default_factory=dict)
     texts: list[str] = field(default_factory=list)
     unnameable: list[str] = field(default_factory=list)
 
@@ -108,11 +111,16 @@ def top_of(path: Path) -> tuple[Path, str]:
     """
     top = path.parent if path.is_file() else path
     restricted = path.is_file()
-    while top.absolute().name.lower() in ANNOTATION_FOLDERS:
+    while _is_annotation_folder(top.absolute().name):
         top, restricted = top.absolute().parent, True
     if not restricted:
         return top, ""
     return top, path.absolute().relative_to(top.absolute()).as_posix()
+
+
+def _is_annotation_folder(name: str) -> bool:
+    """A folder that the user points at may have a longer name: annotations_2024."""
+    return name.lower() in ANNOTATION_FOLDERS or name.lower().startswith("annotation")
 
 
 def scan(root: Path, annotations: str | None = None) -> Layout:
@@ -125,6 +133,9 @@ def scan(root: Path, annotations: str | None = None) -> Layout:
     top, only = top_of(root)
     if annotations is not None:
         only = join(only, annotations.strip("/"))
+    home = only.rpartition("/")[0] if only.lower().endswith(".xml") else only
+    if annotations is None and home.rpartition("/")[2].lower() in ANNOTATION_FOLDERS:
+        home = ""
     layout = Layout(top)
     for folder, names in walk(top):
         masks = folder.rpartition("/")[2].lower() in MASK_FOLDERS
@@ -137,16 +148,20 @@ def scan(root: Path, annotations: str | None = None) -> Layout:
                 layout.unnameable.append(path)
             elif suffix == ".xml":
                 if not only or path == only or path.startswith(only + "/"):
-                    layout.files.append(_label_file(path, folder, annotations and only))
+                    layout.files.append(_label_file(path, folder, home))
             elif suffix == ".txt":
                 layout.texts.append(path)
-            elif not masks:
+            elif masks:
+                if folder.rpartition("/")[2].lower() == FOLDER and suffix == ".png":
+                    base = folder.rpartition("/")[0]
+                    layout.masks[base, name[: -len(suffix)]] = path
+            else:
                 layout.images.setdefault(folder, Images()).add(name)
     _choose(layout)
     return layout
 
 
-def _label_file(path: str, folder: str, home: str | None) -> LabelFile:
+def _label_file(path: str, folder: str, home: str) -> LabelFile:
     if home:
         below = folder[len(home) :].strip("/")
         return LabelFile(path, home.rpartition("/")[0], home, below)

@@ -16,6 +16,7 @@ from tlx.model import Box, Object, Origin, Record, Taxonomy, replace
 from tlx.safe_xml import SafeParser
 from tlx_plugins.formats import voc_base, voc_layout, voc_lists
 from tlx_plugins.formats.voc_layout import Images, LabelFile, Layout
+from tlx_plugins.formats.voc_masks import read_masks
 from tlx_plugins.formats.voc_xml import VocImage, VocParser
 
 if TYPE_CHECKING:
@@ -123,6 +124,7 @@ class VocReader:
             return None
         self.taken[uri] = file.path
         size = self._size(uri, image)
+        self._add_masks(file, image, size)
         objects = self._objects(image, size)
         return Record(
             image_id=uri,
@@ -265,6 +267,30 @@ class VocReader:
         hint = "Believe the images with: --size-from image"
         self._report("size-mismatch", message, self.path, "kept", line=image.line, hint=hint)
         return taken
+
+    def _add_masks(self, file: LabelFile, image: VocImage, size: tuple[int, int] | None) -> None:
+        """Give objects the masks that SegmentationObject has of them."""
+        path = self.layout.masks.get((file.base, file.key))
+        if path is None or not image.objects:
+            return
+        try:
+            masks = read_masks(self.layout.root / path)
+        except ValueError as error:
+            self._report("bad-mask", f"{error}; left out.", path, "changed")
+            return
+        shape = next((mask.size for mask in masks if mask is not None), None)
+        if shape is not None and size is not None and shape != (size[1], size[0]):
+            message = f"is {shape[1]} x {shape[0]} pixels, its image {size[0]} x {size[1]}."
+            self._report("bad-mask", f"{message[:-1]}; left out.", path, "changed")
+            return
+        stated = image.numbers
+        if len(masks) > image.stated:
+            message = f"has {len(masks)} objects where the XML has {image.stated}."
+            self._report("bad-mask", message, path, "kept")
+        for place, number in enumerate(stated):
+            mask = masks[number] if number < len(masks) else None
+            if mask is not None:
+                image.objects[place] = replace(image.objects[place], segmentation=mask)
 
     def _objects(self, image: VocImage, size: tuple[int, int] | None) -> tuple[Object, ...]:
         kept: list[Object] = []

@@ -42,7 +42,8 @@ _SIDES = 1 << 31
 class VocImage(Struct, gc=False):
     """What an XML says of its image; ``width`` and ``height`` are None where not stated.
 
-    ``bad_size`` is the text of a size that cannot be one, with its line.
+    ``bad_size`` is the text of a size that cannot be one, with its line. ``stated`` counts all
+    objects of the file, ``numbers`` has the position among them of those that could be read.
     """
 
     line: int
@@ -54,6 +55,8 @@ class VocImage(Struct, gc=False):
     bad_size: tuple[str, int] | None = None
     attributes: dict[str, AttributeValue] = {}
     objects: list[Object] = []
+    numbers: list[int] = []
+    stated: int = 0
 
 
 def number(text: str | None, shift: int = 0) -> float | None:
@@ -69,7 +72,8 @@ def number(text: str | None, shift: int = 0) -> float | None:
     value = float(text)
     if not math.isfinite(value):
         return None
-    if not shift or value.is_integer():
+    # A long text may be a whole number as a float and yet not as it stands.
+    if not shift or (len(text) < 16 and value.is_integer()):
         return value - shift
     if len(text) < 12 and -1e5 < value < 1e5 and text[-1].isdigit() and "-" not in text[1:]:
         # Ten decimals at the most: rounding undoes what the subtraction spoilt.
@@ -116,6 +120,8 @@ class VocParser:
             thing = self._object(child)
             if thing is not None:
                 image.objects.append(thing)
+                image.numbers.append(image.stated)
+            image.stated += 1
         image.filename = _text_of(parts, "filename")
         image.folder = _text_of(parts, "folder")
         image.path = _text_of(parts, "path")
