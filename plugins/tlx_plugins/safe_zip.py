@@ -19,6 +19,8 @@ from typing import IO
 from tlx.errors import DataError, UsageError
 
 _DRIVE = re.compile("[A-Za-z]:")
+_PLAIN = re.compile(r"\w[\w .()+-]*(?:/\w[\w .()+-]*)*")
+"""Most names, told without taking them apart."""
 _RATIO = 300
 """How many times its packed size an honest file may have; XML of repeated rows reaches 100."""
 _UNSUSPICIOUS = 64 << 20
@@ -27,6 +29,8 @@ _UNSUSPICIOUS = 64 << 20
 
 def clean_name(name: str) -> str | None:
     """A relative POSIX path that stays where it is put; None for a name that does not."""
+    if _PLAIN.fullmatch(name):
+        return name
     name = name.replace("\\", "/").removeprefix("./")
     path = PurePosixPath(name)
     if not path.parts or path.is_absolute() or ".." in path.parts or _DRIVE.match(name):

@@ -53,6 +53,8 @@ def build(arguments: Sequence[str], screen: Screen) -> tuple[App, list[str]]:
         version=lambda: tlx.__version__,
         config=Toml(config, must_exist=False, search_parents=False, allow_unknown=True),
         result_action="return_value",
+        # Markdown would import two more libraries for text that has none.
+        help_format="plaintext",
     )
     plugged = {entry.name: entry for entry in host.installed().all("command")}
     called = next((a for a in rest if not a.startswith("-")), None)

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from tlx.model import AttributeValue, Category
 from tlx.split_names import usual_split
@@ -108,17 +109,17 @@ def _learn(meta: Meta, label: Node) -> None:
 
 
 def _task(node: Node, meta: Node) -> Task:
-    start = _count(node.value("start_frame")) or 0
-    stop = _count(node.value("stop_frame"))
+    start = count_of(node.value("start_frame")) or 0
+    stop = count_of(node.value("stop_frame"))
     found = _STEP.search(node.value("frame_filter") or "")
     step = max(int(found[1]), 1) if found else 1
-    size = _count(node.value("size"))
+    size = count_of(node.value("size"))
     # Exports of 2019 say 0 for a last frame that they do not know.
     if size and (stop is None or (stop == start and size > 1)):
         stop = start + (size - 1) * step
     original = node.child("original_size") or meta.child("original_size")
     width, height = (
-        (_count(original.value("width")), _count(original.value("height")))
+        (count_of(original.value("width")), count_of(original.value("height")))
         if original is not None
         else (None, None)
     )
@@ -135,17 +136,15 @@ def _task(node: Node, meta: Node) -> Task:
     )
 
 
-def _count(text: str | None) -> int | None:
-    """A whole number from 0 up that fits into 31 bits; None for anything else."""
-    if text is None or not text.isascii() or not text.isdigit() or len(text) > 10:
-        return None
-    value = int(text)
-    return value if value < 2**31 else None
-
-
 def count_of(text: str | None) -> int | None:
     """A whole number from 0 to 2**31 - 1 written in digits; None for anything else."""
-    return _count(text)
+    return None if text is None or len(text) > 10 else _short_count(text)
+
+
+@lru_cache(4096)
+def _short_count(text: str) -> int | None:
+    value = int(text) if text.isascii() and text.isdigit() else 2**31
+    return value if value < 2**31 else None
 
 
 def split_of(subset: str | None) -> str | None:

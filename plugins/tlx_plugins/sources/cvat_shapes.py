@@ -20,16 +20,23 @@ them, with ``cvat_`` before the name where the user has an attribute of that nam
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from tlx.box_policy import TOLERANCE, fault_of, settle, shown
 from tlx.model import AttributeValue, Box, Category, Keypoint, Object, Segmentation, Shape
+from tlx_plugins.sources.cvat_geometry import (
+    Geometry,
+    Numbers,
+    Part,
+    bounds,
+    flag_of,
+    pairs,
+    read_geometry,
+    turned_bounds,
+)
 from tlx_plugins.sources.cvat_mask import whole_image
 from tlx_plugins.sources.cvat_meta import InputType, Meta, typed
 from tlx_plugins.sources.cvat_xml import Drawn
@@ -38,126 +45,21 @@ if TYPE_CHECKING:
     from tlx_plugins.sources.cvat import CvatOptions
 
 
-Numbers = tuple[float, ...]
 Size = tuple[int, int]
 Report = Callable[[str, str, int | None, str, str | None], None]
 """Takes code, message, line, action and hint of an issue."""
 
-_FLAGS = {"0": False, "1": True}
-_CUBOID = tuple(
-    f"{axis}{corner}{face}"
-    for face in (1, 2)
-    for corner in ("tl", "bl", "tr", "br")
-    for axis in ("x", "y")
-)
-_IN_NUMBERS = b"0123456789+-.eE \t\r\n"
+_FREQUENT = frozenset({"box", "polygon"})
 _TEXT = frozenset({"select", "radio", "text"})
 
 
-class Part(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One point of a skeleton."""
-
-    name: str
-    x: float
-    y: float
-    outside: bool | None
-    occluded: bool | None
-
-
-class Geometry(msgspec.Struct, array_like=True, gc=False):
-    """What a shape element says, in numbers.
-
-    Attributes:
-        kind: Name of the element.
-        numbers: ``box``: left, top, right, bottom. ``ellipse``: centre and radii. ``cuboid``: as
-            in `tlx.model.Shape`. ``polygon``, ``polyline``, ``points``, ``skeleton``: x and y in
-            turn. ``mask``: left, top, width, height, then the runs.
-        rotation: Degrees, clockwise; None if not stated.
-        parts: The points of a skeleton.
-    """
-
-    kind: str
-    numbers: Numbers
-    rotation: float | None = None
-    parts: tuple[Part, ...] = ()
-
-
-def flag_of(values: dict[str, str], name: str) -> bool | None:
-    """An attribute that is 0 or 1; None if it is absent or neither."""
-    return _FLAGS.get(values.get(name, ""))
-
-
-def read_geometry(shape: Drawn) -> Geometry:
-    """Read the numbers of a shape.
-
-    Raises:
-        ValueError: Says what is wrong with them.
-    """
-    kind, values = shape.kind, shape.values
-    try:
-        if kind == "box":
-            numbers: Numbers = (
-                float(values["xtl"]),
-                float(values["ytl"]),
-                float(values["xbr"]),
-                float(values["ybr"]),
-            )
-        elif kind == "ellipse":
-            numbers = tuple(float(values[name]) for name in ("cx", "cy", "rx", "ry"))
-        elif kind == "cuboid":
-            numbers = tuple(float(values[name]) for name in _CUBOID)
-        elif kind == "mask":
-            numbers = _mask_numbers(values)
-        else:
-            numbers = _pairs(values.get("points", "") if kind == "skeleton" else values["points"])
-    except KeyError as error:
-        raise ValueError(f"has no {error.args[0]}") from error
-    total = sum(numbers)
-    # Not a number, or infinite: either makes the difference something else than 0.
-    if total - total != 0:
-        raise ValueError("has a coordinate that is not a finite number")
-    least = {"polygon": 6, "polyline": 4, "points": 2}.get(kind, 0)
-    if len(numbers) < least:
-        raise ValueError(f"has {len(numbers) // 2} points where {least // 2} are needed")
-    rotation = values.get("rotation")
-    turn = None if rotation is None else float(rotation)
-    if turn is not None and not math.isfinite(turn):
-        raise ValueError("has a rotation that is not a finite number")
-    if kind == "skeleton":
-        return Geometry(kind, numbers, turn, tuple(map(read_part, shape.elements or ())))
-    return Geometry(kind, numbers, turn)
-
-
-def read_part(element: Drawn) -> Part:
-    """Read one point of a skeleton.
-
-    Raises:
-        ValueError: If it is not one point.
-    """
-    numbers = read_geometry(element).numbers if element.kind == "points" else ()
-    if len(numbers) != 2:
-        raise ValueError(f"has a <{element.kind}> inside that is not one point")
-    values = element.values
-    outside, occluded = flag_of(values, "outside"), flag_of(values, "occluded")
-    return Part(values.get("label", ""), numbers[0], numbers[1], outside, occluded)
-
-
-def _pairs(text: str) -> Numbers:
-    if not text:
-        return ()
-    separators = text.encode().translate(None, _IN_NUMBERS)
-    if separators != (b",;" * len(separators))[: len(separators) | 1]:
-        raise ValueError("has points that are not pairs of x,y")
-    return tuple(map(float, text.replace(";", ",").split(",")))
-
-
-def _mask_numbers(values: dict[str, str]) -> Numbers:
-    frame = tuple(float(int(values[name])) for name in ("left", "top", "width", "height"))
-    return frame + tuple(map(float, map(int, values["rle"].split(","))))
+def _whole(text: str) -> AttributeValue:
+    """The whole number that a text is, or else the text."""
+    return text if len(text) > 20 else _short_whole(text)
 
 
 @lru_cache(1024)
-def _whole(text: str) -> AttributeValue:
+def _short_whole(text: str) -> AttributeValue:
     value = typed(text, "number")
     return value if isinstance(value, int) else text
 
@@ -166,13 +68,12 @@ def with_builtins(
     attributes: dict[str, AttributeValue], values: dict[str, str]
 ) -> dict[str, AttributeValue]:
     """Add what CVAT itself says of a shape or track to the user's attributes."""
-    source = values.get("source")
-    if source:
+    if source := values.get("source"):
         attributes["cvat_source" if "source" in attributes else "source"] = source
-    for name, other in (("z_order", "cvat_z_order"), ("group_id", "cvat_group_id")):
-        text = values.get(name)
-        if text:
-            attributes[other if name in attributes else name] = _whole(text)
+    if layer := values.get("z_order"):
+        attributes["cvat_z_order" if "z_order" in attributes else "z_order"] = _whole(layer)
+    if group := values.get("group_id"):
+        attributes["cvat_group_id" if "group_id" in attributes else "group_id"] = _whole(group)
     return attributes
 
 
@@ -242,8 +143,8 @@ class ShapeReader:
     def from_image(self, shape: Drawn, size: Size | None) -> Object | None:
         """The object of a shape in an ``<image>``; None leaves it out, with an issue."""
         values = shape.values
-        if shape.kind == "box" and size is not None:
-            plain = self._plain_box(shape, values, size)
+        if size is not None and shape.kind in _FREQUENT:
+            plain = self._plain(shape, values, size)
             if plain is not None:
                 return plain
         category = self.category(values.get("label"), shape.line)
@@ -259,19 +160,31 @@ class ShapeReader:
             category,
             size,
             with_builtins(attributes, values),
-            _FLAGS.get(values.get("occluded", "")),
+            flag_of(values, "occluded"),
             shape.line,
         )
 
-    def _plain_box(self, shape: Drawn, values: dict[str, str], size: Size) -> Object | None:
-        """The object of a box with nothing odd about it, the frequent case; None for others."""
+    def _plain(self, shape: Drawn, values: dict[str, str], size: Size) -> Object | None:
+        """The object of a box or polygon with nothing odd about it; None for any other.
+
+        These are nearly all shapes of a large file, and this way takes half of the time.
+        """
         category = values.get("label", "")
         inputs = self.meta.inputs.get(category)
         if inputs is None or "rotation" in values:
             return None
+        segmentation: Segmentation | None = None
         try:
-            xmin, ymin = float(values["xtl"]), float(values["ytl"])
-            xmax, ymax = float(values["xbr"]), float(values["ybr"])
+            if shape.kind == "box":
+                xmin, ymin = float(values["xtl"]), float(values["ytl"])
+                xmax, ymax = float(values["xbr"]), float(values["ybr"])
+            else:
+                numbers = pairs(values["points"])
+                if len(numbers) < 6 or not self.options.outline_boxes:
+                    return None
+                xs, ys = numbers[0::2], numbers[1::2]
+                xmin, ymin, xmax, ymax = min(xs), min(ys), max(xs), max(ys)
+                segmentation = Segmentation(polygons=(numbers,))
         except (KeyError, ValueError):
             return None
         # Not a number fails every comparison, and what is infinite one of them.
@@ -280,11 +193,14 @@ class ShapeReader:
             and -TOLERANCE <= ymin < ymax <= size[1] + TOLERANCE
         ):
             return None
+        if segmentation is not None:
+            self.derived["polygon"] += 1
         attributes = self.attributes(shape, inputs) if shape.attributes else {}
         return Object(
             category=category,
             box=Box(xmin, ymin, xmax, ymax),
-            occluded=_FLAGS.get(values.get("occluded", "")),
+            segmentation=segmentation,
+            occluded=flag_of(values, "occluded"),
             attributes=with_builtins(attributes, values),
             line=shape.line,
         )
@@ -319,7 +235,7 @@ class ShapeReader:
             box = Box(*numbers)
         elif kind == "polygon":
             segmentation = Segmentation(polygons=(numbers,))
-            box = _bounds(numbers)
+            box = bounds(numbers)
         elif kind == "mask":
             if (segmentation := self._mask(numbers, size, line)) is None:
                 return None
@@ -331,7 +247,7 @@ class ShapeReader:
             box = Box(x - along, y - across, x + along, y + across)
         elif kind == "cuboid":
             shape = Shape("cuboid", numbers)
-            box = _bounds(numbers)
+            box = bounds(numbers)
         elif kind == "polyline":
             shape = Shape("polyline", numbers)
         else:
@@ -376,7 +292,7 @@ class ShapeReader:
             policy = self.options.bad_boxes
         else:
             fault = fault_of(box, None) or fault_of(
-                _turned(box, geometry.rotation), size, TOLERANCE
+                turned_bounds(box, geometry.rotation), size, TOLERANCE
             )
             if fault is None:
                 return box
@@ -391,21 +307,6 @@ class ShapeReader:
             f"the box {shown(box)}{around}",
             lambda code, message, action, hint: self.report(code, message, line, action, hint),
         )
-
-
-def _bounds(numbers: Numbers) -> Box:
-    xs, ys = numbers[0::2], numbers[1::2]
-    return Box(min(xs), min(ys), max(xs), max(ys))
-
-
-def _turned(box: Box, rotation: float) -> Box:
-    """The bounds of a box that is turned around its centre."""
-    angle = math.radians(rotation)
-    cosine, sine = abs(math.cos(angle)), abs(math.sin(angle))
-    x, y = (box.xmin + box.xmax) / 2, (box.ymin + box.ymax) / 2
-    across = (box.width * cosine + box.height * sine) / 2
-    down = (box.width * sine + box.height * cosine) / 2
-    return Box(x - across, y - down, x + across, y + down)
 
 
 def _keypoints(geometry: Geometry) -> tuple[Keypoint, ...]:

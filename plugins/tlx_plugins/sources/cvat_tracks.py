@@ -17,15 +17,9 @@ import msgspec
 
 from tlx.model import AttributeValue
 from tlx_plugins.sources import cvat_interpolation as interpolation
+from tlx_plugins.sources.cvat_geometry import Geometry, Part, flag_of
 from tlx_plugins.sources.cvat_meta import Task, count_of
-from tlx_plugins.sources.cvat_shapes import (
-    Geometry,
-    Part,
-    Report,
-    ShapeReader,
-    flag_of,
-    with_builtins,
-)
+from tlx_plugins.sources.cvat_shapes import Report, ShapeReader, with_builtins
 from tlx_plugins.sources.cvat_spill import Spill
 from tlx_plugins.sources.cvat_xml import Drawn, Track, TrackEnd, TrackShape
 

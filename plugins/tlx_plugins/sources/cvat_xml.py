@@ -208,7 +208,11 @@ class _Parser:
             self.attribute = values.get("name", "")
             self.expat.CharacterDataHandler = self.take
         elif name in SHAPES and (self.image is not None or self.track is not None):
-            self._start_shape(name, values)
+            if self.shape is None and self.image is not None and name != "skeleton":
+                self.shape = Drawn(name, values, self.expat.CurrentLineNumber)
+                self.image.shapes.append(self.shape)
+            else:
+                self._start_shape(name, values)
         elif self.nodes:
             self._start_node(name)
         elif self.shape is not None:
