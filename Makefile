@@ -50,6 +50,8 @@ types: setup
 bench: setup
 	$(BIN)/python tests/benchmarks/lisa_ingest.py
 	$(BIN)/python tests/benchmarks/evaluation.py
+	$(BIN)/python tests/benchmarks/labelbox.py
+	$(BIN)/python tests/benchmarks/cvat.py
 
 clean:
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis tlx-demo

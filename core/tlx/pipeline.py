@@ -290,7 +290,7 @@ def convert(
         from_: Name of the source to read ``path`` with; needed unless it is a dataset.
         options: The target's options value, or a mapping of its fields.
         source_options: The same for ``from_``.
-        strict: Refuse when anything would be lost.
+        strict: Refuse when anything would be dropped; what is rounded is only said.
         dry_run: Only find the loss.
         overwrite: Replace what lies at the output.
         on_loss: Called with the losses before anything is written.
@@ -314,11 +314,12 @@ def convert(
         losses = tuple(find_loss(dataset, entry.value.traits))
         if on_loss is not None:
             on_loss(losses)
-        if strict and losses:
-            first = losses[0]
+        dropped = [loss for loss in losses if loss.kind == "dropped"]
+        if strict and dropped:
+            first = dropped[0]
             raise UsageError(
                 f"{to} would lose {first.field} of {first.count} ({first.reason})"
-                + (f" and {len(losses) - 1} more kind(s) of facts." if len(losses) > 1 else "."),
+                + (f" and {len(dropped) - 1} more kind(s) of facts." if len(dropped) > 1 else "."),
                 hint="Leave out --strict to accept the loss.",
             )
         counts = dataset.counts

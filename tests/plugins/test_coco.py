@@ -534,8 +534,6 @@ def test_segmentation_keeps_its_kind(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("encoding", "fine"), [("utf-16", True), ("utf-8-sig", True), ("latin-1", False)]
 )
-    ("encoding", "fine"), [("utf-16", True), ("utf-8-sig", True), ("latin-1", False)]
-)
 def test_encodings_are_told_apart(tmp_path: Path, encoding: str, fine: bool) -> None:
     text = (
         '{"images": [{"id": 1, "file_name": "Stra\u00dfe.jpg", "width": 9, "height": 9}],\n'

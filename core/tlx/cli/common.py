@@ -59,7 +59,8 @@ def _flag(name: str, kind: Any, text: str) -> Parameter:
     names = {"output": ("--output", "-o")}.get(name)
     # --no-overwrite would only repeat the default.
     negative = () if kind is bool and name == "overwrite" else None
-    return Parameter(name=names, help=text, negative=negative)
+    # Line breaks of the source would be line breaks of the help.
+    return Parameter(name=names, help=" ".join(text.split()), negative=negative)
 
 
 @dataclass

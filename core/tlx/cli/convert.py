@@ -34,6 +34,7 @@ def register(app: App, arguments: list[str], screen: Screen) -> None:
         dry_run: Annotated[bool, Parameter(negative=())] = False,
         overwrite: Annotated[bool, Parameter(negative=())] = False,
         on_error: Literal["fail", "skip"] = "fail",
+        workers: int = 0,
         options: Any = None,
         flags: Flags | None = None,
     ) -> None:
@@ -44,13 +45,14 @@ def register(app: App, arguments: list[str], screen: Screen) -> None:
             to: Format to write; its own options are listed when it is given.
             output: Folder or file to write.
             from_: Source to read PATH with, when it is no dataset.
-            strict: Refuse when anything would be lost.
+            strict: Refuse when anything would be dropped; what is rounded is only said.
             dry_run: Only say what would be lost.
             overwrite: Replace what lies at the output.
             on_error: What a bad record does: end the command, or be skipped and counted.
+            workers: Images that a writer may read at a time, where it has to read them.
         """
         del flags
-        context = make_context(on_error=on_error)
+        context = make_context(on_error=on_error, workers=workers)
         given = values(options)
         # A reader and a writer may share a name of an option (both are "coco"): it goes to both.
         mine = {f: v for f, v in given.items() if f in _fields(writer)}
