@@ -385,7 +385,9 @@ def test_boxes_with_decimals_come_back_exactly(
     things = tuple(
         Object(
             category="car",
-            box=Box(x + cents / 100, float(y), min(x + w + 1.0, size[0]), min(y + h, size[1])),
+            box=Box(
+                round(x + cents / 100, 2), float(y), min(x + w + 1.0, size[0]), min(y + h, size[1])
+            ),
         )
         for x, y, w, h in corners
     )

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tlx_plugins.formats.text_columns import joined, offsets_of, together
+from tlx_plugins.formats.text_columns import joined, offsets_of, rounded, together
 
 UNWRITABLE = "[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x{FFFE}\\x{FFFF}]"
 """What XML 1.0 cannot hold (section 2.2), as RE2 has it."""
@@ -53,10 +53,10 @@ def number_text(values: Any, shift: int = 0) -> Any:
     if not shift:
         return values.cast(pa.string())
     # Ten decimals say most numbers exactly; the few others are added with Python's decimals.
-    moved = pc.round(pc.add(values, float(shift)), 10)
+    moved = rounded(pc.add(values, float(shift)), 10)
     same = pc.and_(
-        pc.equal(pc.round(pc.subtract(moved, float(shift)), 10), values),
-        pc.less(pc.abs(values), 1e5),
+        pc.equal(rounded(pc.subtract(moved, float(shift)), 10), values),
+        pc.less(pc.abs(values), 9e4),
     )
     whole = pc.and_(pc.equal(pc.floor(values), values), pc.less(pc.abs(values), 2.0**52))
     fine = pc.fill_null(pc.or_(same, whole), True)

@@ -18,7 +18,7 @@ from tlx.file_names import output_name
 from tlx.issues import Issue
 from tlx.media import IMAGE_SUFFIXES, image_size
 from tlx.media_transfer import bring
-from tlx_plugins.formats.text_columns import corners_of, joined, offsets_of, together
+from tlx_plugins.formats.text_columns import corners_of, joined, offsets_of, rounded, together
 
 if TYPE_CHECKING:
     from tlx.dataset import Dataset
@@ -277,7 +277,7 @@ def _number(flags: Any) -> int:
 
 
 def _text(values: Any) -> Any:
-    return pc.round(values, DECIMALS).cast(pa.string())
+    return rounded(values, DECIMALS).cast(pa.string())
 
 
 def _shares(corners: list[Any], sides: list[Any]) -> list[Any]:
