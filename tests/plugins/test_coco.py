@@ -23,7 +23,7 @@ from tlx.context import Context
 from tlx.dataset import Dataset, Operation, write_dataset
 from tlx.errors import DataError, TlxError, UsageError
 from tlx.issues import IssueLog
-from tlx.model import Box, Category, Keypoint, Object, Record, Segmentation, Taxonomy
+from tlx.model import Box, Category, Keypoint, Object, Record, Segmentation, Shape, Taxonomy
 from tlx_plugins.formats import coco_rle
 from tlx_plugins.formats.coco import CocoFormat, CocoOptions
 
@@ -551,3 +551,13 @@ def test_encodings_are_told_apart(tmp_path: Path, encoding: str, fine: bool) -> 
     else:
         with pytest.raises(DataError, match="a.json:1: is not JSON text: it is not in UTF-8"):
             names()
+
+
+def test_an_object_that_coco_has_no_place_for(tmp_path: Path) -> None:
+    line = Object(category="lane", shape=Shape("polyline", (1.0, 2.0, 3.0, 4.0)))
+    box = Object(category="lane", box=Box(1, 2, 3, 4))
+    record = Record(image_id="a", uri="a.jpg", width=9, height=9, objects=(line, box))
+    dataset = store(tmp_path / "a.tlx", [record], Taxonomy.of(["lane"]), tmp_path)
+    with pytest.raises(DataError, match="no box and no outline"):
+        write(dataset, tmp_path / "failed")
+    assert write(dataset, tmp_path / "out", "skip").objects == 1

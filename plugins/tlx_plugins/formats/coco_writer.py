@@ -12,7 +12,7 @@ import msgspec
 
 from tlx.api import WriteReport
 from tlx.context import Context
-from tlx.errors import DataError, UsageError
+from tlx.errors import UsageError
 from tlx.issues import Issue
 from tlx.media import image_size
 from tlx.media_transfer import bring
@@ -113,7 +113,16 @@ class CocoWriter:
             image["attributes"] = attributes
         file.add_image(_encode(image))
         for thing in record.objects:
-            file.add_annotation(_encode(self._annotation(thing, image_id, record)))
+            if thing.box is None and thing.segmentation is None and not thing.keypoints:
+                self._leave_out(thing, record)
+                continue
+            file.add_annotation(_encode(self._annotation(thing, image_id)))
+
+    def _leave_out(self, thing: Object, record: Record) -> None:
+        """Report an object that COCO has no place for: a line, say."""
+        message = f"an object {thing.category!r} of {record.image_id} has no box and no outline."
+        hint = "COCO needs one; leave such objects out with: --on-error skip"
+        self.context.issues.report(Issue("no-box", message, str(self.dataset.path), hint=hint))
 
     def _size(self, record: Record) -> tuple[int, int] | None:
         if record.width is not None and record.height is not None:
@@ -138,9 +147,7 @@ class CocoWriter:
         bring(source, self.dest / "images", record.uri, self.options.media)
         return record.uri
 
-    def _annotation(
-        self, thing: Object, image_id: AttributeValue, record: Record
-    ) -> dict[str, Any]:
+    def _annotation(self, thing: Object, image_id: AttributeValue) -> dict[str, Any]:
         self.next_object += 1
         attributes = _attributes(thing)
         number = self.next_object
@@ -171,11 +178,6 @@ class CocoWriter:
             annotation["keypoints"] = self._keypoints(thing)
             visible = sum(point.visibility != 0 for point in thing.keypoints)
             annotation["num_keypoints"] = visible
-        if box is None and not thing.keypoints:
-            message = (
-                f"an object {thing.category!r} of {record.image_id} has no box and no outline."
-            )
-            raise DataError(message, hint="Remove it before writing COCO.")
         if attributes:
             annotation["attributes"] = attributes
         return annotation
