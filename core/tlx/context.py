@@ -54,7 +54,8 @@ class Context:
         issues: Where bad records go; its policy decides whether they are fatal.
         emit: Takes events of long jobs.
         seed: Root of all randomness.
-        workers: Parallel processes that an operation may use.
+        workers: Parallel processes or threads that an operation may use.
+        dry_run: Nothing may be written; what would be is only found out.
     """
 
     progress: Progress = field(default_factory=NoProgress)
@@ -62,3 +63,4 @@ class Context:
     emit: Callable[[Event], None] = _drop
     seed: int = 0
     workers: int = 0
+    dry_run: bool = False

@@ -124,7 +124,7 @@ def ingest(
         UsageError: For a wrong name, path or option.
         DataError: If the input is not what it should be.
     """
-    context = context or Context()
+    context = replace(context or Context(), dry_run=dry_run)
     entry = host.installed().entry("source", source)
     path = require_path(root, "The path")
     chosen = options_of(entry, options)
@@ -328,8 +328,3 @@ def convert(
         with host.guard(entry), staged(dest, overwrite=overwrite) as target:
             report = entry.value.write(dataset, target, chosen, context)
         return Conversion(dest, losses, report.images, report.objects, report.files)
-
-
-def with_policy(context: Context | None, **changes: Any) -> Context:
-    """A copy of a context with some parts changed."""
-    return replace(context or Context(), **changes)

@@ -252,3 +252,14 @@ def test_published_weights_that_are_not_here_are_named_and_never_fetched_unasked
     assert "ssdlite320_mobilenet_v3_large_coco-a79551df.pth" in words
     assert "--download" in words
     assert not Path("runs/1").exists()
+
+
+def test_a_dry_run_extracts_nothing(
+    shared_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    records = shared_data / "tfrecord" / "pets_examples.record"
+    words = ("ingest", "tfrecord", records, "--images", tmp_path / "out", "-o", "a.tlx")
+    assert result(capsys, *words, "--dry-run")["images"] == 10
+    assert list(tmp_path.iterdir()) == []
+    assert result(capsys, *words)["images"] == 10
+    assert len([p for p in (tmp_path / "out").rglob("*") if p.is_file()]) == 10

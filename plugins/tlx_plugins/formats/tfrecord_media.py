@@ -45,10 +45,12 @@ class ImageFolder:
 
     Args:
         folder: It may exist; a file there is never changed.
+        dry_run: Check everything and write nothing.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, dry_run: bool = False) -> None:
         self.folder = folder
+        self.dry_run = dry_run
         self.written: dict[str, int] = {}
 
     def put(self, name: str, data: bytes) -> str:
@@ -82,6 +84,8 @@ class ImageFolder:
                     f"{path} exists already and is another image.",
                     hint="Choose another folder with --images; files are never replaced.",
                 )
+            if self.dry_run:
+                return
             path.parent.mkdir(parents=True, exist_ok=True)
             partial.write_bytes(data)
             partial.replace(path)

@@ -71,7 +71,9 @@ class TfrecordReader:
 
     def records(self) -> Iterator[Record]:
         """All records: sets in sorted order, shards and images in theirs."""
-        images = ImageFolder(self.media_root) if self.options.images is not None else None
+        images = None
+        if self.options.images is not None:
+            images = ImageFolder(self.media_root, dry_run=self.context.dry_run)
         for chosen in self.sets:
             yield from _SetReader(self, chosen, images).records()
         if self.inside:

@@ -25,8 +25,8 @@ class CvatOptions:
     XML's own folder)."""
 
     extract: str | None = None
-    """Extract the images of a zip file to this new folder, also in a dry run; without it nothing
-    is extracted, and the zip has to be unpacked before training."""
+    """Extract the images of a zip file to this new folder; without it nothing is extracted, and
+    the zip has to be unpacked before training."""
 
     split: str | None = None
     """The split of all images; by default the subset that CVAT states."""
@@ -101,7 +101,9 @@ class CvatSource:
 
         if not root.exists():
             raise UsageError(f"{root} does not exist.", hint="Give CVAT's XML, zip or a folder.")
-        extract = None if options.extract is None else Path(options.extract)
+        extract = None
+        if options.extract is not None and not context.dry_run:
+            extract = Path(options.extract)
         found = cvat_files.find(root, extract)
         if not found.files:
             raise cvat_files.nothing_found(root, found)
