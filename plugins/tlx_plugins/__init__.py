@@ -6,6 +6,7 @@ from tlx.api import Command, Format, Source, Viewer
 from tlx.hooks import hookimpl
 from tlx_plugins.demo.command import DemoCommand
 from tlx_plugins.formats.coco import CocoFormat
+from tlx_plugins.formats.csv_format import CsvFormat
 from tlx_plugins.formats.tfrecord import TfrecordFormat
 from tlx_plugins.formats.voc import VocFormat
 from tlx_plugins.formats.yolo import YoloFormat
@@ -18,7 +19,7 @@ from tlx_plugins.viewers.fiftyone_app import FiftyOneViewer
 @hookimpl
 def tlx_sources() -> list[Source]:
     """Readers of published datasets and of labelling tools' exports."""
-    return [CvatSource(), LabelboxSource(), LisaSource()]
+    return [CsvFormat(), CvatSource(), LabelboxSource(), LisaSource()]
 
 
 @hookimpl

@@ -1,0 +1,139 @@
+"""From the bytes of a table to its rows: encoding, delimiter, quotes, line numbers."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from tlx.errors import DataError, Place, UsageError
+
+Delimiter = Literal["auto", "comma", "semicolon", "tab", "blanks"]
+DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "blanks": " "}
+_LOOK = 50
+
+
+class Row(NamedTuple):
+    """Cells without the blanks around them, and the line where the row begins, from 1."""
+
+    line: int
+    cells: list[str]
+
+
+class BadRow(NamedTuple):
+    """A row whose quotes or size the csv rules do not allow."""
+
+    line: int
+    message: str
+
+
+def check_encoding(encoding: str | None) -> None:
+    """Refuse an encoding that nobody knows.
+
+    Raises:
+        UsageError: If there is none of that name.
+    """
+    try:
+        known = encoding is None or codecs.lookup(encoding)._is_text_encoding  # noqa: SLF001
+    except (LookupError, ValueError):
+        known = False
+    if not known:
+        raise UsageError(
+            f"there is no text encoding {encoding!r}.", hint="Usual ones: utf-8, utf-16, cp1252."
+        )
+
+
+def decode(data: bytes, encoding: str | None, path: Path) -> str:
+    """The text of a table, with line feeds as its only line ends.
+
+    Without an encoding it is UTF-8 with or without a mark, or UTF-16 with one; nothing is guessed.
+
+    Raises:
+        DataError: Names the first line that is not text in that encoding.
+    """
+    if encoding is None:
+        marked = data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+        encoding = "utf-16" if marked else "utf-8-sig"
+    try:
+        text = data.decode(encoding)
+    except UnicodeError as error:
+        start = error.start if isinstance(error, UnicodeDecodeError) else 0
+        raise DataError(
+            f"is not {encoding.removesuffix('-sig').upper()} text here.",
+            place=Place(str(path), data.count(b"\n", 0, start) + 1),
+            hint="Say how it is written, such as: --encoding cp1252",
+        ) from error
+    if "\0" in text:
+        raise DataError(
+            "holds NUL characters; it is no text, or UTF-16 without a mark.",
+            place=path,
+            hint="Say how it is written, such as: --encoding utf-16-le",
+        )
+    return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+
+
+def rows_of(text: str, delimiter: str) -> Iterator[Row | BadRow]:
+    """All rows that hold something; a bad one does not end the table."""
+    if delimiter == " ":
+        lines = (line.rstrip(" \t").replace("\t", " ") for line in text.split("\n"))
+        text = "\n".join(lines)
+    reader = csv.reader(
+        io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True
+    )
+    while True:
+        line = reader.line_num + 1
+        try:
+            cells = next(reader, None)
+        except csv.Error as error:
+            yield BadRow(line, f"is no row of a table: {error}.")
+            continue
+        if cells is None:
+            return
+        cells = [cell.strip() for cell in cells]
+        if any(cells):
+            yield Row(line, cells)
+
+
+def find_delimiter(text: str, known: frozenset[str]) -> str:
+    """The delimiter that splits the first lines best.
+
+    First the one that makes most known column names of the first line, then the one that gives most
+    lines the same number of columns, then the one that makes most columns. Blanks are tried only
+    where nothing else splits.
+    """
+    end = 0
+    for _ in range(_LOOK):
+        following = text.find("\n", end)
+        if following < 0:
+            end = len(text)
+            break
+        end = following + 1
+    head = text[: min(end, 1 << 20)]
+    best: tuple[int, int, int] = (0, 0, 0)
+    found = ""
+    for delimiter in (",", ";", "\t", " "):
+        if delimiter == " " and found:
+            break
+        rows = [row.cells for row in rows_of(head, delimiter) if isinstance(row, Row)]
+        widths = Counter(map(len, rows))
+        if not rows or max(widths) < 2:
+            continue
+        width, usual = max(widths.items(), key=lambda item: (item[1], item[0]))
+        names = sum(normal(cell) in known for cell in rows[0]) if len(rows[0]) > 1 else 0
+        score = (names, usual if width > 1 else 0, width)
+        if score > best:
+            best, found = score, delimiter
+    return found or ","
+
+
+def normal(name: str) -> str:
+    """A column's name without case, blanks and punctuation.
+
+    >>> normal(" Image_ID")
+    'imageid'
+    """
+    return "".join(char for char in name.casefold() if char.isalnum())
