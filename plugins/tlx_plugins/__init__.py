@@ -11,6 +11,7 @@ from tlx_plugins.formats.tfrecord import TfrecordFormat
 from tlx_plugins.formats.voc import VocFormat
 from tlx_plugins.formats.yolo import YoloFormat
 from tlx_plugins.sources.cvat import CvatSource
+from tlx_plugins.sources.driveu import DriveuSource
 from tlx_plugins.sources.labelbox import LabelboxSource
 from tlx_plugins.sources.lisa import LisaSource
 from tlx_plugins.viewers.fiftyone_app import FiftyOneViewer
@@ -19,7 +20,7 @@ from tlx_plugins.viewers.fiftyone_app import FiftyOneViewer
 @hookimpl
 def tlx_sources() -> list[Source]:
     """Readers of published datasets and of labelling tools' exports."""
-    return [CsvFormat(), CvatSource(), LabelboxSource(), LisaSource()]
+    return [CsvFormat(), CvatSource(), DriveuSource(), LabelboxSource(), LisaSource()]
 
 
 @hookimpl

@@ -289,14 +289,22 @@ def test_an_interrupted_training_can_be_gone_on_with(
              "--epochs", "500", "--batch-size", "4", "--shorter-side", "64", "--longer-side", "96",
              "-o", str(run)]  # fmt: skip
     code = "import sys; from tlx.cli import main; main()"
-    child = subprocess.Popen(
-        [sys.executable, "-c", code, *words], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
-    )
-    deadline = time.monotonic() + 120
-    while not (run / "checkpoints" / "last.pt").exists() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    child.send_signal(number)
-    _, err = child.communicate(timeout=60)
+    with subprocess.Popen(
+        [sys.executable, "-c", code, *words],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        # A shell's background job ignores SIGINT, and its children with it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+    ) as child:
+        try:
+            deadline = time.monotonic() + 120
+            while not (run / "checkpoints" / "last.pt").exists():
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+            child.send_signal(number)
+            _, err = child.communicate(timeout=60)
+        finally:
+            child.kill()
     assert child.returncode == 130
     assert f"tlx train --resume {run}" in " ".join(err.decode().split())
     assert b"Traceback" not in err
