@@ -250,7 +250,12 @@ class DatasetWriter:
         self.negatives += int(pc.sum(pc.equal(lengths, 0)).as_py() or 0)
         _count(pc.list_flatten(batch.column("objects")).field("category"), self.by_category)
         _count(batch.column("split"), self.by_split)
-        _count(pc.list_flatten(batch.column("labels")).field("category"), self.by_label)
+        labels = pc.list_flatten(batch.column("labels"))
+        names = labels.field("category")
+        # "Absent" and "unsure" are statements about a class too, but no image of it.
+        present = pc.fill_null(labels.field("present"), False)
+        self.by_label |= {n: self.by_label.get(n, 0) for n in pc.unique(names).to_pylist()}
+        _count(names.filter(present), self.by_label)
         self.parts.append(Part(name, batch.num_rows, objects, _sha256(file)))
 
     def _check_unique(self, image_ids: list[str]) -> None:

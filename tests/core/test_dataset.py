@@ -18,7 +18,7 @@ import pytest
 from tlx.dataset import Dataset, write_dataset
 from tlx.errors import DataError, TlxError, UsageError
 from tlx.issues import Issue, IssueLog
-from tlx.model import Box, Object, Record, Taxonomy
+from tlx.model import Box, Label, Object, Record, Taxonomy
 
 TAXONOMY = Taxonomy.of(["stop", "go"])
 
@@ -180,3 +180,13 @@ def test_a_broken_manifest_or_part_is_named(tmp_path: Path) -> None:
 def test_an_unknown_split_names_those_there_are(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="its splits: train"):
         make(tmp_path / "a.tlx").require_split("test")
+
+
+def test_only_what_is_present_is_counted_as_a_label(tmp_path: Path) -> None:
+    rows = [
+        Record(image_id="a", uri="a", labels=(Label("stop"), Label("go", present=False))),
+        Record(image_id="b", uri="b", labels=(Label("stop"), Label("go", present=None))),
+    ]
+    made = write_dataset(tmp_path / "a.tlx", rows, TAXONOMY, tmp_path, ())
+    assert made.counts.labels_by_category == {"stop": 2, "go": 0}
+    assert list(made.records()) == rows

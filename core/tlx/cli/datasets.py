@@ -29,7 +29,8 @@ def show_dataset(screen: Screen, dataset: Dataset, done: str) -> None:
         f"{counts.images:,} images ({counts.negatives:,} without objects), "
         f"{counts.objects:,} objects, {classes}: {done}"
     )
-    screen.table("", ("class", "objects", "share"), shares(counts.objects_by_category))
+    if counts.objects or not counts.labels_by_category:
+        screen.table("", ("class", "objects", "share"), shares(counts.objects_by_category))
     if counts.labels_by_category:
         screen.table(
             "",
