@@ -5,14 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from tlx.api import Match, Reading
+from tlx.api import Match, Reading, Traits, WriteReport
 from tlx.box_policy import BadBoxes
 from tlx.context import Context
 from tlx.errors import DataError, UsageError
 from tlx.folder_walk import is_text, join, walk
 from tlx.issues import Issue
+from tlx.media_transfer import Media
+
+if TYPE_CHECKING:
+    from tlx.dataset import Dataset
 
 _SUFFIXES = (".csv", ".tsv")
 _OTHERS = (".xml", ".json", ".jsonl", ".ndjson", ".record", ".tfrecord", ".zip", ".yaml", ".yml")
@@ -21,9 +25,26 @@ _QUICK_LOOK = 500
 _FIRST_BYTES = 1 << 16
 
 
+_NO = "the table has no column for it"
+_TRAITS = Traits(
+    drops={
+        "frame": _NO,
+        "labels": "image-level labels are not written beside boxes",
+        "attributes": _NO,
+        "objects.attributes": _NO,
+        "objects.rotation": "the box is written without its rotation",
+        "objects.keypoints": _NO,
+        "objects.segmentation": "outlines and masks are not written",
+        "objects.shape": "lines, ellipses and cuboids are not written",
+    },
+    assumes={"objects.box": "not stated is taken from the polygons"},
+    pixel_convention="corners xmin, ymin, xmax, ymax in absolute pixels, half open",
+)
+
+
 @dataclass(frozen=True)
 class CsvOptions:
-    """How tables of labels are read."""
+    """How tables of labels are read and written."""
 
     delimiter: Literal["auto", "comma", "semicolon", "tab", "blanks"] = "auto"
     """What parts the cells; auto takes what splits the first lines into most known columns."""
@@ -71,15 +92,20 @@ class CsvOptions:
     the table says (train, valid, test)."""
 
     image_sizes: bool = True
-    """Read width and height from the header of each image."""
+    """Reading: take width and height from the header of each image."""
+
+    media: Media = "reference"
+    """Writing: leave the images where they are, or bring them beside the table, where it finds
+    them."""
 
 
 class CsvFormat:
-    """Reads one table, or the *.csv and *.tsv files of a folder."""
+    """Reads one table, or the *.csv and *.tsv files of a folder; writes one table of boxes."""
 
     name = "csv"
     summary = "tables of images with boxes or labels: CSV, TSV, Open Images, Roboflow, VoTT, CelebA"
     options = CsvOptions
+    traits = _TRAITS
 
     def sniff(self, root: Path) -> Match:
         """Look at the first lines; a folder with labels of another kind is not taken for CSV."""
@@ -157,6 +183,19 @@ class CsvFormat:
         reader = CsvReader(images, tables, options, context)
         files = tuple(base / name for name, _ in tables)
         return Reading(base, reader.records(), reader.taxonomy, files)
+
+    def write(
+        self, dataset: Dataset, dest: Path, options: CsvOptions, context: Context
+    ) -> WriteReport:
+        """Write a row for each object, and one with blanks for an image without any.
+
+        ``dest`` is the table if its name ends with ``.csv``, else a folder that gets
+        ``labels.csv``. The columns are `tlx_plugins.formats.csv_writer.HEADER`; it is UTF-8 with
+        commas, and what is not stated is blank.
+        """
+        from tlx_plugins.formats.csv_writer import CsvWriter
+
+        return CsvWriter(dataset, dest, options, context).write()
 
 
 def _look(path: Path, name: str) -> Match:
