@@ -245,6 +245,44 @@ def test_minus_one_by_option(tmp_path: Path) -> None:
     assert [r.labels[0].present for r in read(path, minus_one="unsure")[0]] == [None, True]
 
 
+def test_a_box_in_one_cell_as_corners_or_size(tmp_path: Path) -> None:
+    head = "image_id,width,height,bbox\n"
+    sized = '"[834.0, 222.0, 56.0, 36.0]"', '"[1, 2, 30, 40]"', '"[226.0, 548.0, 130.0, 58.0]"'
+    path = table(tmp_path, head + "".join(f"w,1024,1024,{cell}\n" for cell in sized))
+    (record,), issues, _ = read(path, category="wheat")
+    assert corners(record) == [(834, 222, 890, 258), (1, 2, 31, 42), (226, 548, 356, 606)]
+    assert "1 of 3 boxes" in issues.first("assumed")[0].message
+    assert (record.width, record.objects[0].category) == (1024, "wheat")
+    with pytest.raises(DataError, match="empty or inverted"):
+        read(path, category="wheat", box_cell="xyxy")
+
+
+def test_columns_by_option_must_fit(tmp_path: Path) -> None:
+    path = table(tmp_path, "pic,kind,junk\na.jpg,cat,x\n")
+    with pytest.raises(DataError, match=r"looked for an image column.*found 'pic', 'kind', 'junk'"):
+        read(path)
+    with pytest.raises(DataError, match="has 3 columns in its first row where --columns names 2"):
+        read(path, columns="image,label")
+    (record,), _, _ = read(path, columns="image,label,rest", header="yes")
+    assert [v.category for v in record.labels] == ["cat"]
+    assert record.attributes == {"rest": "x"}
+
+
+def test_windows_paths_names_and_links(tmp_path: Path) -> None:
+    rows = "C:\\data\\Straße.jpg,a\n..\\up\\b.JPG,b\nq/same.jpg,c\nhttps://x.org/y.jpg?z=1,d\n"
+    images = ("img/Straße.jpg", "img/b.JPG", "p/same.jpg", "q/same.jpg")
+    path = table(tmp_path, "image,label\n" + rows, "t.csv", *images)
+    (tmp_path / "img/loop").symlink_to(tmp_path)
+    records, issues, _ = read(path)
+    assert not issues.counts
+    assert {r.uri: r.labels[0].category for r in records} == {
+        "img/Straße.jpg": "a",
+        "img/b.JPG": "b",
+        "q/same.jpg": "c",
+        "https://x.org/y.jpg?z=1": "d",
+    }
+
+
 def test_unsure_class_names(tmp_path: Path) -> None:
     path = table(tmp_path, "image,label\na.jpg,\nb.jpg,?\nc.jpg,None\n")
     records, issues, names = read(path)

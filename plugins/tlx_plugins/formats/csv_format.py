@@ -47,49 +47,53 @@ class CsvOptions:
     """How tables of labels are read and written."""
 
     delimiter: Literal["auto", "comma", "semicolon", "tab", "blanks"] = "auto"
-    """What parts the cells; auto takes what splits the first lines into most known columns."""
+    """Reading: what parts the cells; auto takes what splits the first lines into most known
+    columns."""
 
     encoding: str | None = None
-    """How the text is written, such as cp1252; by default UTF-8, or UTF-16 with its mark."""
+    """Reading: how the text is written, such as cp1252; by default UTF-8, or UTF-16 with its
+    mark."""
 
     header: Literal["auto", "yes", "no"] = "auto"
-    """Whether the first line names the columns; auto takes it for a row if it begins with the name
-    of an image. A first line that only counts the rows is passed over, as in CelebA."""
+    """Reading: whether the first line names the columns; auto takes it for a row if it begins with
+    the name of an image. A first line that only counts the rows is passed over, as in CelebA."""
 
     columns: str | None = None
-    """Names of the columns in their order, parted by commas, in place of the header's."""
+    """Reading: names of the columns in their order, parted by commas, in place of the header's."""
 
     category: str | None = None
-    """The class of all boxes, for a table that has no column of classes."""
+    """Reading: the class of all boxes, for a table that has no column of classes."""
 
     separator: str | None = None
-    """What parts several labels in one cell; by default a cell is one label."""
+    """Reading: what parts several labels in one cell; by default a cell is one label."""
 
     unsure: str = "-1 ? NA N/A NaN"
-    """Words, parted by blanks, for a label that nobody is sure of, whatever their case; a blank
-    cell always is. In a column of a class they make a label neither present nor absent; in a column
-    of class names they name no class."""
+    """Reading: words, parted by blanks, for a label that nobody is sure of, whatever their case; a
+    blank cell always is. In a column of a class they make a label neither present nor absent; in a
+    column of class names they name no class."""
 
     minus_one: Literal["auto", "absent", "unsure"] = "auto"
-    """What -1 says in the columns of 0 and 1; auto: absent in a table of -1 and 1 only, as in
-    CelebA, unsure in one that has 0 too."""
+    """Reading: what -1 says in the columns of 0 and 1; auto: absent in a table of -1 and 1 only, as
+    in CelebA, unsure in one that has 0 too."""
 
     coordinates: Literal["auto", "pixels", "normalised"] = "auto"
-    """Whether boxes are pixels or shares of the image's width and height; auto: shares if all
-    numbers lie in 0..1 and not all are whole."""
+    """Reading: whether boxes are pixels or shares of the image's width and height; auto: shares if
+    all numbers lie in 0..1 and not all are whole."""
 
-    box_cell: Literal["xyxy", "xywh"] = "xyxy"
-    """What the four numbers of a box in one cell are: two corners, or a corner and the size."""
+    box_cell: Literal["auto", "xyxy", "xywh"] = "auto"
+    """Reading: what the four numbers of a box in one cell are: two corners, or a corner and the
+    size; auto: corners if at least half of the boxes have their second corner right of and below
+    the first."""
 
     bad_boxes: BadBoxes = "report"
-    """What to do with a box that is empty, inverted or leaves the image by more than a pixel.
-    report: an empty or inverted one is a bad record (see --on-error), one that leaves the image is
-    kept and noted; keep: all are kept and noted; clip: boxes are cut to the image, those with
-    nothing left are dropped; drop: all are dropped. Whatever is done is counted."""
+    """Reading: what to do with a box that is empty, inverted or leaves the image by more than a
+    pixel. report: an empty or inverted one is a bad record (see --on-error), one that leaves the
+    image is kept and noted; keep: all are kept and noted; clip: boxes are cut to the image, those
+    with nothing left are dropped; drop: all are dropped. Whatever is done is counted."""
 
     split: str | None = None
-    """The split of all images without one in the table; by default what a folder or the name of
-    the table says (train, valid, test)."""
+    """Reading: the split of all images without one in the table; by default what a folder or the
+    name of the table says (train, valid, test)."""
 
     image_sizes: bool = True
     """Reading: take width and height from the header of each image."""

@@ -67,7 +67,7 @@ class CsvReader:
         self.classes: dict[str, None] = {}
         self.file = ""
         self.table = tables[0][1]
-        self.normalised = False
+        self.normalised = self.sized = False
         self.minus: bool | None = None
         self.rows: dict[str, _Image | None] = {}
         self.counts: dict[str, int] = {}
@@ -109,7 +109,9 @@ class CsvReader:
             self.minus = self._minus_one()
             self.classes |= dict.fromkeys(table.columns.titles[p] for p in table.classes)
         if table.kind == "boxes":
-            self.normalised = self._is_normalised()
+            numbers = self._all_numbers()
+            self.normalised = self._is_normalised(numbers)
+            self.sized = self._is_size(numbers)
         seen: dict[tuple[str, ...], int] = {}
         track = self.context.progress.track
         for row in track(table.rows, f"reading {self.file}", len(table.rows)):
@@ -290,13 +292,28 @@ class CsvReader:
             sides = (*image.size, *image.size)
             numbers = [round(v * s, _DECIMALS) for v, s in zip(numbers, sides, strict=True)]
         x, y, third, fourth = numbers
-        if self._is_size():
+        if self.sized:
             third, fourth = x + third, y + fourth
         return Box(x, y, third, fourth)
 
-    def _is_size(self) -> bool:
-        box = self.table.columns.box
-        return box == "size" or (box == "cell" and self.options.box_cell == "xywh")
+    def _is_size(self, boxes: list[list[float]]) -> bool:
+        """Whether the last two numbers of a box are its size: by its columns, by option, or by all.
+
+        ``boxes`` are all that could be read, as written.
+        """
+        if self.table.columns.box != "cell":
+            return self.table.columns.box == "size"
+        if self.options.box_cell != "auto":
+            return self.options.box_cell == "xywh"
+        proper = sum(box[2] > box[0] and box[3] > box[1] for box in boxes)
+        sized = 2 * proper < len(boxes)
+        taken, other = ("a corner and the size", "xyxy") if sized else ("two corners", "xywh")
+        message = (
+            f"{proper} of {len(boxes)} boxes have their last two numbers right of and below the "
+            f"first two: all are taken as {taken}; --box-cell {other} says otherwise."
+        )
+        self._report("assumed", message, None, "kept")
+        return sized
 
     def _numbers(self, texts: list[str]) -> list[float] | None:
         if self.table.columns.box == "cell":
@@ -305,28 +322,26 @@ class CsvReader:
         known = [value for value in values if value is not None]
         return known if len(known) == len(values) == 4 else None
 
-    def _is_normalised(self) -> bool:
+    def _all_numbers(self) -> list[list[float]]:
+        """The four numbers of each box that can be read."""
+        columns = self.table.columns
+        found = (
+            self._numbers([row.cells[p] for p in columns.corners])
+            for row in self.table.rows
+            if len(row.cells) == len(columns.titles)
+        )
+        return [numbers for numbers in found if numbers is not None]
+
+    def _is_normalised(self, boxes: list[list[float]]) -> bool:
         """Whether boxes are shares of the image's size: by option, else by all their numbers."""
         if self.options.coordinates != "auto":
             return self.options.coordinates == "normalised"
-        whole = True
-        known = 0
-        corners = self.table.columns.corners
-        for row in self.table.rows:
-            if len(row.cells) != len(self.table.columns.titles):
-                continue
-            numbers = self._numbers([row.cells[p] for p in corners])
-            if numbers is None:
-                continue
-            if not all(0 <= value <= 1 for value in numbers):
-                return False
-            known += 1
-            whole = whole and all(map(float.is_integer, numbers))
-        if not known or whole:
+        values = [value for box in boxes for value in box]
+        if not all(0 <= value <= 1 for value in values) or all(map(float.is_integer, values)):
             return False
         message = (
-            f"the numbers of all {known} boxes lie in 0..1 and are not all whole: taken as shares "
-            "of the image's size; --coordinates pixels says otherwise."
+            f"the numbers of all {len(boxes)} boxes lie in 0..1 and are not all whole: taken as "
+            "shares of the image's size; --coordinates pixels says otherwise."
         )
         self._report("assumed", message, None, "kept")
         return True
