@@ -20,13 +20,13 @@ from tlx_plugins.viewers.fiftyone_app import FiftyOneViewer
 @hookimpl
 def tlx_sources() -> list[Source]:
     """Readers of published datasets and of labelling tools' exports."""
-    return [CsvFormat(), CvatSource(), DriveuSource(), LabelboxSource(), LisaSource()]
+    return [CvatSource(), DriveuSource(), LabelboxSource(), LisaSource()]
 
 
 @hookimpl
 def tlx_formats() -> list[Format]:
     """Formats that are read and written."""
-    return [CocoFormat(), TfrecordFormat(), VocFormat(), YoloFormat()]
+    return [CocoFormat(), CsvFormat(), TfrecordFormat(), VocFormat(), YoloFormat()]
 
 
 @hookimpl

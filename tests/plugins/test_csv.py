@@ -15,10 +15,11 @@ from PIL import Image
 
 from tlx import pipeline
 from tlx.context import Context
-from tlx.dataset import to_batches
+from tlx.dataset import Dataset, Operation, to_batches, write_dataset
 from tlx.errors import DataError, TlxError, UsageError
 from tlx.issues import IssueLog
-from tlx.model import Box, Record
+from tlx.loss import find_loss
+from tlx.model import Box, Label, Object, Record, Segmentation, Taxonomy
 from tlx_plugins.formats.csv_format import CsvFormat, CsvOptions
 from tlx_plugins.sources.lisa import LisaSource
 
@@ -244,6 +245,44 @@ def test_minus_one_by_option(tmp_path: Path) -> None:
     assert [r.labels[0].present for r in read(path, minus_one="unsure")[0]] == [None, True]
 
 
+def test_a_box_in_one_cell_as_corners_or_size(tmp_path: Path) -> None:
+    head = "image_id,width,height,bbox\n"
+    sized = '"[834.0, 222.0, 56.0, 36.0]"', '"[1, 2, 30, 40]"', '"[226.0, 548.0, 130.0, 58.0]"'
+    path = table(tmp_path, head + "".join(f"w,1024,1024,{cell}\n" for cell in sized))
+    (record,), issues, _ = read(path, category="wheat")
+    assert corners(record) == [(834, 222, 890, 258), (1, 2, 31, 42), (226, 548, 356, 606)]
+    assert "1 of 3 boxes" in issues.first("assumed")[0].message
+    assert (record.width, record.objects[0].category) == (1024, "wheat")
+    with pytest.raises(DataError, match="empty or inverted"):
+        read(path, category="wheat", box_cell="xyxy")
+
+
+def test_columns_by_option_must_fit(tmp_path: Path) -> None:
+    path = table(tmp_path, "pic,kind,junk\na.jpg,cat,x\n")
+    with pytest.raises(DataError, match=r"looked for an image column.*found 'pic', 'kind', 'junk'"):
+        read(path)
+    with pytest.raises(DataError, match="has 3 columns in its first row where --columns names 2"):
+        read(path, columns="image,label")
+    (record,), _, _ = read(path, columns="image,label,rest", header="yes")
+    assert [v.category for v in record.labels] == ["cat"]
+    assert record.attributes == {"rest": "x"}
+
+
+def test_windows_paths_names_and_links(tmp_path: Path) -> None:
+    rows = "C:\\data\\Straße.jpg,a\n..\\up\\b.JPG,b\nq/same.jpg,c\nhttps://x.org/y.jpg?z=1,d\n"
+    images = ("img/Straße.jpg", "img/b.JPG", "p/same.jpg", "q/same.jpg")
+    path = table(tmp_path, "image,label\n" + rows, "t.csv", *images)
+    (tmp_path / "img/loop").symlink_to(tmp_path)
+    records, issues, _ = read(path)
+    assert not issues.counts
+    assert {r.uri: r.labels[0].category for r in records} == {
+        "img/Straße.jpg": "a",
+        "img/b.JPG": "b",
+        "q/same.jpg": "c",
+        "https://x.org/y.jpg?z=1": "d",
+    }
+
+
 def test_unsure_class_names(tmp_path: Path) -> None:
     path = table(tmp_path, "image,label\na.jpg,\nb.jpg,?\nc.jpg,None\n")
     records, issues, names = read(path)
@@ -374,6 +413,97 @@ def test_no_table_of_labels(tmp_path: Path, text: str) -> None:
 def test_a_negative_row(tmp_path: Path) -> None:
     (record,), _, _ = read(table(tmp_path, "image,class,x1,y1,x2,y2\na.jpg,,,,,\n"))
     assert record.objects == ()
+
+
+def store(folder: Path, records: list[Record], names: tuple[str, ...], root: Path) -> Dataset:
+    lineage = (Operation(name="test", version="0"),)
+    return write_dataset(folder, records, Taxonomy.of(names), root, lineage)
+
+
+class TestWriting:
+    @pytest.mark.parametrize("name", ["road_signs", "bccd"])
+    def test_real_sets_become_a_table_and_come_back(
+        self, shared_data: Path, tmp_path: Path, name: str
+    ) -> None:
+        source = shared_data / name
+        options = {"bad_boxes": "drop"}
+        first = pipeline.ingest("voc", source, tmp_path / "a.tlx", options=options)
+        split = pipeline.split(first.path, tmp_path / "s.tlx", by="image", seed=1)
+        pipeline.convert(split.path, "csv", tmp_path / "out", options={"media": "symlink"})
+        with (tmp_path / "out/labels.csv").open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        expected = Counter(
+            (r.uri, r.split, o.category, *corners(r)[n], o.difficult)
+            for r in split.records()
+            for n, o in enumerate(r.objects)
+        )
+        found = Counter(
+            (
+                row["image"],
+                row["split"],
+                row["category"],
+                *(float(row[side]) for side in ("xmin", "ymin", "xmax", "ymax")),
+                {"": None, "0": False, "1": True}[row["difficult"]],
+            )
+            for row in rows
+            if row["category"]
+        )
+        assert found == expected
+        records, _, _ = read(tmp_path / "out", "skip")
+        before = {r.uri: r for r in split.records()}
+        assert len(records) == len(before)
+        for record in records:
+            want = before[record.uri]
+            assert (record.split, record.width, record.height) == (
+                want.split, want.width, want.height,
+            )  # fmt: skip
+            assert {(o.category, o.box, o.difficult, o.truncated) for o in record.objects} == {
+                (o.category, o.box, o.difficult, o.truncated) for o in want.objects
+            }
+
+    def test_what_is_not_stated_is_blank(self, tmp_path: Path) -> None:
+        polygon = Segmentation(polygons=((1.5, 2, 9, 2, 9, 8),))
+        records = [
+            Record(image_id="a", uri="d/a,1.jpg", group="g", objects=(
+                Object(category='say "x"', box=Box(1, 2.25, 3, 4), occluded=True, crowd=False),
+                Object(category="y", segmentation=polygon, object_id="7", track="t"),
+            )),
+            Record(image_id="b", uri="b.jpg"),
+        ]  # fmt: skip
+        dataset = store(tmp_path / "d.tlx", records, ('say "x"', "y"), tmp_path)
+        FORMAT.write(dataset, tmp_path / "t.csv", CsvOptions(), Context())
+        assert (tmp_path / "t.csv").read_text() == (
+            "image,width,height,split,group,category,xmin,ymin,xmax,ymax,difficult,truncated,"
+            "occluded,crowd,object_id,track\n"
+            '"d/a,1.jpg",,,,g,"say ""x""",1,2.25,3,4,,,1,0,,\n'
+            '"d/a,1.jpg",,,,g,y,1.5,2,9,8,,,,,7,t\n'
+            "b.jpg,,,,,,,,,,,,,,,\n"
+        )
+        again, _, _ = read(tmp_path / "t.csv")
+        assert [r.uri for r in again] == ["b.jpg", "d/a,1.jpg"]
+        assert again[1].objects[0].occluded is True
+        assert again[1].objects[0].crowd is False
+        assert again[1].objects[0].difficult is None
+        assert (again[1].objects[1].object_id, again[1].objects[1].track) == ("7", "t")
+        with pytest.raises(UsageError, match="images cannot go into t.csv"):
+            FORMAT.write(dataset, tmp_path / "t.csv", CsvOptions(media="copy"), Context())
+
+    def test_losses_are_declared(self, tmp_path: Path) -> None:
+        item = Object(category="x", rotation=5.0, attributes={"k": 1}, box=Box(0, 0, 1, 1))
+        record = Record(image_id="a", uri="a.jpg", labels=(Label("x"),), objects=(item,))
+        dataset = store(tmp_path / "d.tlx", [record], ("x",), tmp_path)
+        lost = {loss.field for loss in find_loss(dataset, FORMAT.traits)}
+        assert lost == {"labels", "objects.attributes", "objects.rotation"}
+
+    def test_what_cannot_be_written_is_reported(self, tmp_path: Path) -> None:
+        records = [
+            Record(image_id="a", uri="a.jpg", objects=(Object(category="x"),)),
+            Record(image_id="b", uri="../b.jpg"),
+        ]
+        dataset = store(tmp_path / "d.tlx", records, ("x",), tmp_path)
+        log = IssueLog("skip")
+        FORMAT.write(dataset, tmp_path / "t.csv", CsvOptions(), Context(issues=log))
+        assert log.counts == {"no-box": 1, "unsafe-name": 1}
 
 
 class TestSniff:

@@ -66,7 +66,7 @@ def test_cut_off_header(tmp_path: Path) -> None:
 def test_any_bytes_do_no_harm(
     tmp_path_factory: pytest.TempPathFactory, head: bytes, rest: bytes
 ) -> None:
-    path = tmp_path_factory.getbasetemp() / "any"
+    path = tmp_path_factory.mktemp("bytes") / "any"
     path.write_bytes(head + rest)
     size = image_size(path)
     assert size is None or (size[0] > 0 and size[1] > 0)

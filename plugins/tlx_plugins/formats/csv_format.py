@@ -5,14 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from tlx.api import Match, Reading
+from tlx.api import Match, Reading, Traits, WriteReport
 from tlx.box_policy import BadBoxes
 from tlx.context import Context
 from tlx.errors import DataError, UsageError
 from tlx.folder_walk import is_text, join, walk
 from tlx.issues import Issue
+from tlx.media_transfer import Media
+
+if TYPE_CHECKING:
+    from tlx.dataset import Dataset
 
 _SUFFIXES = (".csv", ".tsv")
 _OTHERS = (".xml", ".json", ".jsonl", ".ndjson", ".record", ".tfrecord", ".zip", ".yaml", ".yml")
@@ -21,65 +25,91 @@ _QUICK_LOOK = 500
 _FIRST_BYTES = 1 << 16
 
 
+_NO = "the table has no column for it"
+_TRAITS = Traits(
+    drops={
+        "frame": _NO,
+        "labels": "image-level labels are not written beside boxes",
+        "attributes": _NO,
+        "objects.attributes": _NO,
+        "objects.rotation": "the box is written without its rotation",
+        "objects.keypoints": _NO,
+        "objects.segmentation": "outlines and masks are not written",
+        "objects.shape": "lines, ellipses and cuboids are not written",
+    },
+    assumes={"objects.box": "not stated is taken from the polygons"},
+    pixel_convention="corners xmin, ymin, xmax, ymax in absolute pixels, half open",
+)
+
+
 @dataclass(frozen=True)
 class CsvOptions:
-    """How tables of labels are read."""
+    """How tables of labels are read and written."""
 
     delimiter: Literal["auto", "comma", "semicolon", "tab", "blanks"] = "auto"
-    """What parts the cells; auto takes what splits the first lines into most known columns."""
+    """Reading: what parts the cells; auto takes what splits the first lines into most known
+    columns."""
 
     encoding: str | None = None
-    """How the text is written, such as cp1252; by default UTF-8, or UTF-16 with its mark."""
+    """Reading: how the text is written, such as cp1252; by default UTF-8, or UTF-16 with its
+    mark."""
 
     header: Literal["auto", "yes", "no"] = "auto"
-    """Whether the first line names the columns; auto takes it for a row if it begins with the name
-    of an image. A first line that only counts the rows is passed over, as in CelebA."""
+    """Reading: whether the first line names the columns; auto takes it for a row if it begins with
+    the name of an image. A first line that only counts the rows is passed over, as in CelebA."""
 
     columns: str | None = None
-    """Names of the columns in their order, parted by commas, in place of the header's."""
+    """Reading: names of the columns in their order, parted by commas, in place of the header's."""
 
     category: str | None = None
-    """The class of all boxes, for a table that has no column of classes."""
+    """Reading: the class of all boxes, for a table that has no column of classes."""
 
     separator: str | None = None
-    """What parts several labels in one cell; by default a cell is one label."""
+    """Reading: what parts several labels in one cell; by default a cell is one label."""
 
     unsure: str = "-1 ? NA N/A NaN"
-    """Words, parted by blanks, for a label that nobody is sure of, whatever their case; a blank
-    cell always is. In a column of a class they make a label neither present nor absent; in a column
-    of class names they name no class."""
+    """Reading: words, parted by blanks, for a label that nobody is sure of, whatever their case; a
+    blank cell always is. In a column of a class they make a label neither present nor absent; in a
+    column of class names they name no class."""
 
     minus_one: Literal["auto", "absent", "unsure"] = "auto"
-    """What -1 says in the columns of 0 and 1; auto: absent in a table of -1 and 1 only, as in
-    CelebA, unsure in one that has 0 too."""
+    """Reading: what -1 says in the columns of 0 and 1; auto: absent in a table of -1 and 1 only, as
+    in CelebA, unsure in one that has 0 too."""
 
     coordinates: Literal["auto", "pixels", "normalised"] = "auto"
-    """Whether boxes are pixels or shares of the image's width and height; auto: shares if all
-    numbers lie in 0..1 and not all are whole."""
+    """Reading: whether boxes are pixels or shares of the image's width and height; auto: shares if
+    all numbers lie in 0..1 and not all are whole."""
 
-    box_cell: Literal["xyxy", "xywh"] = "xyxy"
-    """What the four numbers of a box in one cell are: two corners, or a corner and the size."""
+    box_cell: Literal["auto", "xyxy", "xywh"] = "auto"
+    """Reading: what the four numbers of a box in one cell are: two corners, or a corner and the
+    size; auto: corners if at least half of the boxes have their second corner right of and below
+    the first."""
 
     bad_boxes: BadBoxes = "report"
-    """What to do with a box that is empty, inverted or leaves the image by more than a pixel.
-    report: an empty or inverted one is a bad record (see --on-error), one that leaves the image is
-    kept and noted; keep: all are kept and noted; clip: boxes are cut to the image, those with
-    nothing left are dropped; drop: all are dropped. Whatever is done is counted."""
+    """Reading: what to do with a box that is empty, inverted or leaves the image by more than a
+    pixel. report: an empty or inverted one is a bad record (see --on-error), one that leaves the
+    image is kept and noted; keep: all are kept and noted; clip: boxes are cut to the image, those
+    with nothing left are dropped; drop: all are dropped. Whatever is done is counted."""
 
     split: str | None = None
-    """The split of all images without one in the table; by default what a folder or the name of
-    the table says (train, valid, test)."""
+    """Reading: the split of all images without one in the table; by default what a folder or the
+    name of the table says (train, valid, test)."""
 
     image_sizes: bool = True
-    """Read width and height from the header of each image."""
+    """Reading: take width and height from the header of each image."""
+
+    media: Media = "reference"
+    """Writing: leave the images where they are, or bring them beside the table, where it finds
+    them."""
 
 
 class CsvFormat:
-    """Reads one table, or the *.csv and *.tsv files of a folder."""
+    """Reads one table, or the *.csv and *.tsv files of a folder; writes one table of boxes."""
 
     name = "csv"
     summary = "tables of images with boxes or labels: CSV, TSV, Open Images, Roboflow, VoTT, CelebA"
     options = CsvOptions
+    traits = _TRAITS
 
     def sniff(self, root: Path) -> Match:
         """Look at the first lines; a folder with labels of another kind is not taken for CSV."""
@@ -157,6 +187,19 @@ class CsvFormat:
         reader = CsvReader(images, tables, options, context)
         files = tuple(base / name for name, _ in tables)
         return Reading(base, reader.records(), reader.taxonomy, files)
+
+    def write(
+        self, dataset: Dataset, dest: Path, options: CsvOptions, context: Context
+    ) -> WriteReport:
+        """Write a row for each object, and one with blanks for an image without any.
+
+        ``dest`` is the table if its name ends with ``.csv``, else a folder that gets
+        ``labels.csv``. The columns are `tlx_plugins.formats.csv_writer.HEADER`; it is UTF-8 with
+        commas, and what is not stated is blank.
+        """
+        from tlx_plugins.formats.csv_writer import CsvWriter
+
+        return CsvWriter(dataset, dest, options, context).write()
 
 
 def _look(path: Path, name: str) -> Match:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,16 +14,13 @@ from tlx.issues import Issue
 from tlx.media import image_size
 from tlx.model import AttributeValue, Box, Label, Object, Origin, Record, Taxonomy
 from tlx.split_names import folder_split, split_in, usual_split
+from tlx_plugins.formats.csv_boxes import BoxRule, find_rule, number_of
 from tlx_plugins.formats.csv_images import Images, clean, is_url
 from tlx_plugins.formats.csv_table import ABSENT, MINUS, PRESENT, Table, unsure_words
 from tlx_plugins.formats.csv_text import Row
 
 if TYPE_CHECKING:
     from tlx_plugins.formats.csv_format import CsvOptions
-
-_NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
-_DECIMALS = 6
-"""Fractions of a millionth of a pixel are noise of the multiplication."""
 
 
 @dataclass(slots=True)
@@ -67,7 +63,7 @@ class CsvReader:
         self.classes: dict[str, None] = {}
         self.file = ""
         self.table = tables[0][1]
-        self.normalised = False
+        self.rule: BoxRule | None = None
         self.minus: bool | None = None
         self.rows: dict[str, _Image | None] = {}
         self.counts: dict[str, int] = {}
@@ -109,7 +105,9 @@ class CsvReader:
             self.minus = self._minus_one()
             self.classes |= dict.fromkeys(table.columns.titles[p] for p in table.classes)
         if table.kind == "boxes":
-            self.normalised = self._is_normalised()
+            self.rule = find_rule(
+                table, self.options, lambda text: self._report("assumed", text, None, "kept")
+            )
         seen: dict[tuple[str, ...], int] = {}
         track = self.context.progress.track
         for row in track(table.rows, f"reading {self.file}", len(table.rows)):
@@ -210,7 +208,7 @@ class CsvReader:
         return self.rows[uri]
 
     def _stated_size(self, cells: list[str]) -> tuple[int, int] | None:
-        values = [_number(self._cell(cells, side)) for side in ("width", "height")]
+        values = [number_of(self._cell(cells, side)) for side in ("width", "height")]
         width, height = (int(v) if v is not None and 1 <= v < 1 << 31 else 0 for v in values)
         return (width, height) if width and height else None
 
@@ -236,7 +234,7 @@ class CsvReader:
         if category.casefold() in self.unsure:
             self._report("unsure-label", f"the class of this box is {category!r}.", line)
             return
-        box = self._box(texts, line, image)
+        box = self._box(cells, line, image)
         if box is None:
             return
         fault = fault_of(box, image.size, TOLERANCE)
@@ -273,63 +271,21 @@ class CsvReader:
             crowd=_flag(self._cell(cells, "crowd")),
         )
 
-    def _box(self, texts: list[str], line: int, image: _Image) -> Box | None:
-        """The box that four cells, or one, say; None if it is reported."""
-        numbers = self._numbers(texts)
-        if numbers is None:
-            written = ", ".join(texts)[:80]
+    def _box(self, cells: list[str], line: int, image: _Image) -> Box | None:
+        """The box that a row says; None if it is reported."""
+        rule = self.rule
+        numbers = rule.numbers(cells) if rule is not None else None
+        if rule is None or numbers is None:
+            written = ", ".join(cells[position] for position in self.table.columns.corners)[:80]
             message = f"the box {written!r} is not four finite numbers."
             self._report("bad-corner", message, line)
             return None
-        if self.normalised:
-            if image.size is None:
-                message = f"the box is a share of the size of {image.uri}, which is not known."
-                hint = "Put the image in its place, or go on without: --on-error skip"
-                self._report("no-size", message, line, hint=hint)
-                return None
-            sides = (*image.size, *image.size)
-            numbers = [round(v * s, _DECIMALS) for v, s in zip(numbers, sides, strict=True)]
-        x, y, third, fourth = numbers
-        if self._is_size():
-            third, fourth = x + third, y + fourth
-        return Box(x, y, third, fourth)
-
-    def _is_size(self) -> bool:
-        box = self.table.columns.box
-        return box == "size" or (box == "cell" and self.options.box_cell == "xywh")
-
-    def _numbers(self, texts: list[str]) -> list[float] | None:
-        if self.table.columns.box == "cell":
-            texts = re.split(r"[,;\s]+", texts[0].strip("[](){} "))
-        values = [_number(text) for text in texts]
-        known = [value for value in values if value is not None]
-        return known if len(known) == len(values) == 4 else None
-
-    def _is_normalised(self) -> bool:
-        """Whether boxes are shares of the image's size: by option, else by all their numbers."""
-        if self.options.coordinates != "auto":
-            return self.options.coordinates == "normalised"
-        whole = True
-        known = 0
-        corners = self.table.columns.corners
-        for row in self.table.rows:
-            if len(row.cells) != len(self.table.columns.titles):
-                continue
-            numbers = self._numbers([row.cells[p] for p in corners])
-            if numbers is None:
-                continue
-            if not all(0 <= value <= 1 for value in numbers):
-                return False
-            known += 1
-            whole = whole and all(map(float.is_integer, numbers))
-        if not known or whole:
-            return False
-        message = (
-            f"the numbers of all {known} boxes lie in 0..1 and are not all whole: taken as shares "
-            "of the image's size; --coordinates pixels says otherwise."
-        )
-        self._report("assumed", message, None, "kept")
-        return True
+        if rule.normalised and image.size is None:
+            message = f"the box is a share of the size of {image.uri}, which is not known."
+            hint = "Put the image in its place, or go on without: --on-error skip"
+            self._report("no-size", message, line, hint=hint)
+            return None
+        return rule.box(numbers, image.size)
 
     def _labels(self, cells: list[str], line: int, image: _Image) -> None:
         """A row of one label, or of several in one cell."""
@@ -339,7 +295,7 @@ class CsvReader:
         present: bool | None = True
         if "confidence" in self.table.columns.where:
             # Open Images: 1 is verified, 0 verified to be absent; between, a machine said it.
-            sure = _number(self._cell(cells, "confidence"))
+            sure = number_of(self._cell(cells, "confidence"))
             present = True if sure == 1 else False if sure == 0 else None
         for name in names:
             if name.casefold() in self.unsure:
@@ -428,15 +384,8 @@ def _content(record: Record) -> tuple[object, ...]:
     return sorted(objects, key=repr), set(record.labels)
 
 
-def _number(text: str) -> float | None:
-    if not _NUMBER.fullmatch(text) or not text.isascii():
-        return None
-    value = float(text)
-    return value if math.isfinite(value) else None
-
-
 def _typed(text: str) -> AttributeValue:
-    value = _number(text)
+    value = number_of(text)
     if value is None:
         return text
     # A leading zero or plus is part of a code, not of a number.

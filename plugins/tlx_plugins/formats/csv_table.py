@@ -135,6 +135,12 @@ def _header(
     named = [name.strip() for name in (options.columns or "").split(",")]
     headed = any(normal(cell) in KNOWN for cell in first) and not is_image_name(first[0])
     if options.columns is not None:
+        if len(named) != len(first):
+            raise DataError(
+                f"has {len(first)} columns in its first row where --columns names {len(named)}.",
+                place=path,
+                hint="Name all of them in their order; any word stands for one that says nothing.",
+            )
         titled = options.header == "yes" or (options.header == "auto" and headed)
         return named, rows[1:] if titled else rows
     if options.header == "auto" and len(rows) > 2 and _INTEGER.fullmatch(first[0]):
