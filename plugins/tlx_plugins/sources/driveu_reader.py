@@ -137,6 +137,9 @@ class DriveuReader:
             if encoding is not None:
                 message = f"is written in {encoding}, not in UTF-8; read as such."
                 self._report("encoding", message, path, "kept")
+            if version_of(path) == "yaml" and data and not data.endswith(b"\n"):
+                message = "does not end with a line end: it may be cut off, its last image too."
+                self._report("cut-off", message, path, "kept")
             yield from read(data, path, fault)
         except OSError as error:
             self._report("bad-file", f"cannot be read: {error.strerror}.", path)
