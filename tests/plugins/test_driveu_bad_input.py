@@ -193,6 +193,14 @@ def test_encodings(tmp_path: Path, encoding: str, version: int) -> None:
     assert ("encoding" in issues.counts) == (encoding != "utf-8-sig")
 
 
+def test_a_truncated_yaml_file(tmp_path: Path) -> None:
+    text = OLD.replace("DE_1", "DE_0") + OLD
+    put(tmp_path, text[: text.rindex("class_id")], "DTLD_all.yml")
+    records, issues = read(tmp_path)
+    assert [r.image_id for r in records] == [PATH.replace("DE_1", "DE_0")]
+    assert issues.counts["cut-off"] == issues.counts["bad-image"] == 1
+
+
 def test_old_objects_without_numbers(tmp_path: Path) -> None:
     put(tmp_path, OLD.replace("x: 1", "x: .nan") + OLD.replace("DE_1", "DE_2"), "DTLD_all.yml")
     records, issues = read(tmp_path)

@@ -26,6 +26,11 @@ class DriveuOptions:
     read; by default it is looked for in, above and beside that. A .png or .jpg of the same name is
     taken in place of a .tiff."""
 
+    proxies: str | None = None
+    """A folder for 8-bit copies of the images, absolute or relative to the working directory: the
+    16-bit Bayer TIFF become PNG that look right everywhere, and the dataset points to them. Copies
+    that are there are kept, so a second run is quick."""
+
     classes: Literal["state", "state+pictogram", "full"] = "state"
     """What tells classes apart. state: red, green, ...; state+pictogram: red-arrow_left, ...; full:
     direction, orientation, number of lamps, state and pictogram. Whatever is not part of the
@@ -92,7 +97,7 @@ class DriveuSource:
                 f"the folder of images {options.images} does not exist.", hint="Mend --images."
             )
         reader = DriveuReader(files, base, options, context)
-        return Reading(reader.images.root, reader.records(), reader.classes.taxonomy, tuple(files))
+        return Reading(reader.media_root, reader.records(), reader.classes.taxonomy, tuple(files))
 
 
 def _label_files(root: Path, labels: str | None, context: Context) -> list[Path]:

@@ -20,6 +20,7 @@ from tlx.model import AttributeValue
 Fault = Callable[[str], None]
 """Takes a sentence about a light or a value that cannot be used."""
 
+_NUMERIC = frozenset({int, float, str})
 _DRIVE = re.compile(r"[A-Za-z]:")
 
 
@@ -103,10 +104,10 @@ def fingerprint(content: bytes | memoryview) -> bytes:
 
 def number(value: object) -> float | None:
     """A finite number from a number or its text, None from anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
+    if type(value) not in _NUMERIC:
         return None
     try:
-        result = float(value)
+        result = float(value)  # type: ignore[arg-type]
     except (ValueError, OverflowError):
         return None
     return result if math.isfinite(result) else None

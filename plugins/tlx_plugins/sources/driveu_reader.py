@@ -13,7 +13,7 @@ from tlx.context import Context
 from tlx.errors import DataError
 from tlx.issues import Issue
 from tlx.media import image_size
-from tlx.model import AttributeValue, Box, Object, Origin, Record
+from tlx.model import AttributeValue, Box, Object, Origin, Record, replace
 from tlx_plugins.sources import driveu_json, driveu_yaml
 from tlx_plugins.sources.driveu_classes import Classes
 from tlx_plugins.sources.driveu_entries import Entry, Frame, Light, text_of
@@ -55,6 +55,12 @@ class DriveuReader:
         self.entries = self._index(files)
         self.images = find_images(base, options.images, sorted({e.group for e in self.entries}))
 
+    @property
+    def media_root(self) -> Path:
+        """The folder that the records' images lie in: that of the 8-bit copies, if asked for."""
+        proxies = self.options.proxies
+        return self.images.root if proxies is None else Path(proxies).expanduser()
+
     def records(self) -> Iterator[Record]:
         """All records, sorted by city, route, sequence and time."""
         if not self.entries:
@@ -82,9 +88,11 @@ class DriveuReader:
             if uri is None:
                 continue
             record = self._record(entry, position, uri, here)
+            if record is not None and here and self.options.proxies is not None:
+                record = self._with_proxy(record)
             if record is not None:
                 any_record = True
-                raw += here and uri.lower().endswith(_BAYER)
+                raw += here and record.uri.lower().endswith(_BAYER)
                 yield record
         for city, count in sorted(bare.items()):
             message = f"{count} frames of {city} have no image folder here; kept without images."
@@ -93,7 +101,8 @@ class DriveuReader:
             message = (
                 f"{raw} images are 16-bit Bayer mosaics (TIFF), which look black in other tools."
             )
-            self._report("bayer-images", message, self.images.root, "kept")
+            hint = "Have 8-bit copies made with --proxies FOLDER"
+            self._report("bayer-images", message, self.images.root, "kept", hint)
         if not any_record:
             message = "no frame could be read: all were left out."
             raise DataError(message, place=self.base)
@@ -128,6 +137,9 @@ class DriveuReader:
             if encoding is not None:
                 message = f"is written in {encoding}, not in UTF-8; read as such."
                 self._report("encoding", message, path, "kept")
+            if version_of(path) == "yaml" and data and not data.endswith(b"\n"):
+                message = "does not end with a line end: it may be cut off, its last image too."
+                self._report("cut-off", message, path, "kept")
             yield from read(data, path, fault)
         except OSError as error:
             self._report("bad-file", f"cannot be read: {error.strerror}.", path)
@@ -199,6 +211,18 @@ class DriveuReader:
             origin=Origin(_relative(entry.file, self.base), frame.line),
         )
 
+    def _with_proxy(self, record: Record) -> Record | None:
+        """The record with its 8-bit copy as the image; None where none can be made."""
+        from tlx_plugins.sources.driveu_bayer import write_proxy
+
+        image = self.images.root / record.uri
+        try:
+            uri = write_proxy(image, self.media_root, record.uri)
+        except DataError as error:
+            self._report("unreadable-image", error.message, image)
+            return None
+        return replace(record, uri=uri)  # type: ignore[no-any-return]
+
     def _attributes(self, entry: Entry, frame: Frame) -> dict[str, AttributeValue]:
         values = frame.attributes
         if len(entry.parts) == 4:
@@ -213,7 +237,8 @@ class DriveuReader:
     ) -> Iterator[Object]:
         for light in frame.lights:
             stated = light.attributes
-            words = strange(stated)
+            # The digits of version 1.0 decode to words of the tables only.
+            words = [] if "class_id" in stated else strange(stated)
             if words:
                 message = f"{entry.key}: no such value in the documentation: {', '.join(words)}."
                 self._report("unknown-value", message, entry.file, "kept")

@@ -30,12 +30,13 @@ from tlx_plugins.sources.driveu_identity import from_digits
 
 _ITEM = re.compile(rb"^-[ \t]", re.MULTILINE)
 _PREAMBLE = re.compile(rb"(?:\s|#[^\n]*(?:\n|$)|%YAML[^\n]*\n|---[ \t]*(?:\r?\n|$))*\Z")
+_HEAD_FIELD = re.compile(rb"^(?:- |  )(?:path|time_stamp):[^\r\n]*", re.MULTILINE)
 _FIELD = re.compile(r"(?:- |  )\s*(\w+):(?: +(.*))?")
 # A plain scalar that no YAML reader takes for anything but the text as it stands.
 _PLAIN = re.compile(r"[\w./\\+-](?:[\w ./\\+-]|:(?! |$))*")
-_FLOW = re.compile(r"\s*- *\{(.*)\}\s*")
-_FLOW_FIELD = re.compile(r"\s*(\w+): +([\w.+-]+|'[\w.+-]*'|\"[\w.+-]*\")\s*")
-
+_SCALAR = r"(?:[\w.+-]+|'[\w.+-]*'|\"[\w.+-]*\")"
+_FLOW = re.compile(rf"\s*- *\{{\s*(\w+: +{_SCALAR}\s*(?:,\s*\w+: +{_SCALAR}\s*)*)\}}\s*")
+_FLOW_FIELD = re.compile(rf"(\w+): +({_SCALAR})")
 _DEPTH = 16
 
 Values = dict[str, Any]
@@ -172,9 +173,8 @@ def _is_text(value: object) -> bool:
 def _head(block: bytes) -> Values:
     """Only what the index needs; the lights are passed over."""
     values: Values = {}
-    for raw in block.splitlines():
-        if raw.startswith((b"- path:", b"  path:", b"- time_stamp:", b"  time_stamp:")):
-            values.update(_field(_text(raw)))
+    for raw in _HEAD_FIELD.findall(block):
+        values.update(_field(_text(raw)))
     if "path" not in values:
         raise _OtherForm
     return values
@@ -243,12 +243,12 @@ def _flow(line: str) -> dict[str, str]:
     match = _FLOW.fullmatch(line)
     if match is None:
         raise _OtherForm
-    values: dict[str, str] = {}
-    for part in match[1].split(","):
-        field = _FLOW_FIELD.fullmatch(part)
-        if field is None or field[1] in values:
-            raise _OtherForm
-        values[field[1]] = field[2].strip("'\"")
+    pairs = _FLOW_FIELD.findall(match[1])
+    values: dict[str, str] = dict(pairs)
+    if len(values) != len(pairs):
+        raise _OtherForm
+    if "'" in line or '"' in line:
+        return {name: value.strip("'\"") for name, value in pairs}
     return values
 
 
