@@ -88,7 +88,8 @@ class DriveuReader:
             if uri is None:
                 continue
             record = self._record(entry, position, uri, here)
-            if record is not None and here and self.options.proxies is not None:
+            copied = self.options.proxies is not None and not self.context.dry_run
+            if record is not None and here and copied:
                 record = self._with_proxy(record)
             if record is not None:
                 any_record = True
