@@ -26,7 +26,7 @@ from tlx.loss import Loss, find_loss
 from tlx.model import Label, Object, Record
 from tlx.model import replace as changed
 from tlx.splitting import DEFAULT_RATIOS, By, assign, parse_ratios, units, with_splits
-from tlx.staging import check_free, staged
+from tlx.staging import check_free, require_apart, staged
 
 PathLike = str | os.PathLike[str]
 
@@ -130,6 +130,7 @@ def ingest(
     chosen = options_of(entry, options)
     dest = Path(output if output is not None else f"{source}{SUFFIX}")
     if not dry_run:
+        require_apart(path, dest)
         check_free(dest, overwrite)
     with host.guard(entry):
         reading = entry.value.read(path, chosen, context)
@@ -304,6 +305,7 @@ def convert(
     chosen = options_of(entry, options)
     dest = Path(output)
     if not dry_run:
+        require_apart(require_path(path, "The input"), dest)
         check_free(dest, overwrite)
     with tempfile.TemporaryDirectory(prefix="tlx-convert-") as room:
         if from_ is None:
@@ -323,6 +325,8 @@ def convert(
                 hint="Leave out --strict to accept the loss.",
             )
         counts = dataset.counts
+        if not dry_run:
+            require_apart(dataset.media_root, dest)
         if dry_run:
             return Conversion(dest, losses, counts.images, counts.objects)
         with host.guard(entry), staged(dest, overwrite=overwrite) as target:

@@ -17,7 +17,7 @@ from tlx.errors import DataError, MissingExtra, UsageError
 from tlx.pipeline import PathLike, require_path
 from tlx.predictions import PredictionsFile, open_predictions, write_predictions
 from tlx.runs import Run
-from tlx.staging import staged
+from tlx.staging import require_apart, staged
 from tlx.thresholds import FALLBACK_THRESHOLD
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
@@ -162,6 +162,9 @@ def predict(
         "model": opened.info.request.model,
     }
     dest = Path(output)
+    if dest.exists():
+        for used in (opened.path, *(Path(task.path) for task in tasks)):
+            require_apart(used, dest)
     with staged(dest, overwrite=overwrite) as folder:
         folder.mkdir()
         with host.guard(entry):

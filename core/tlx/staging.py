@@ -59,7 +59,8 @@ def staged(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
             check_free(path, overwrite)
             if path.is_dir() or target.is_dir():
                 # A folder cannot be replaced in one step: the old one makes room first.
-                path.replace(room / "replaced")
+                _swap(target, path, room / "replaced")
+                return
         target.replace(path)
     except OSError as error:
         if error.filename is not None and not _below(str(error.filename), room, path):
@@ -67,6 +68,31 @@ def staged(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
         raise _explained(error, path) from error
     finally:
         shutil.rmtree(room, ignore_errors=True)
+
+
+def _swap(new: Path, path: Path, aside: Path) -> None:
+    """Put a folder in the place of another; whatever stops it half way, the old one is back."""
+    path.replace(aside)
+    try:
+        new.replace(path)
+    except BaseException:
+        if not path.exists():
+            aside.replace(path)
+        raise
+
+
+def require_apart(source: Path, output: Path) -> None:
+    """Refuse an output that would replace what is read, or a folder that holds it.
+
+    Raises:
+        UsageError: Names both.
+    """
+    read, written = source.resolve(), output.resolve()
+    if written == read or written in read.parents:
+        raise UsageError(
+            f"the output {output} would replace the input {source}, which is never touched.",
+            hint="Choose another --output.",
+        )
 
 
 def _below(name: str, *places: Path) -> bool:

@@ -263,3 +263,19 @@ def test_a_dry_run_extracts_nothing(
     assert list(tmp_path.iterdir()) == []
     assert result(capsys, *words)["images"] == 10
     assert len([p for p in (tmp_path / "out").rglob("*") if p.is_file()]) == 10
+
+
+def test_no_output_replaces_what_is_read(lisa: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = sorted(lisa.rglob("*"))
+    assert main(["ingest", "lisa", str(lisa), "-o", "a.tlx"]) == 0
+    capsys.readouterr()
+    for words in (
+        ["ingest", "lisa", lisa, "-o", lisa],
+        ["ingest", "lisa", lisa, "-o", lisa.parent],
+        ["convert", "a.tlx", "--to", "coco", "-o", "a.tlx"],
+        ["convert", "a.tlx", "--to", "coco", "-o", lisa],
+        ["convert", lisa, "--from", "lisa", "--to", "coco", "-o", lisa],
+    ):
+        assert "would replace the input" in complaint(capsys, 2, *words, "--overwrite")
+    assert sorted(lisa.rglob("*")) == before
+    assert Dataset.open("a.tlx").counts.images == 16

@@ -225,6 +225,10 @@ def test_predict_says_what_is_wrong(
         assert says in err
         assert "Traceback" not in err
         assert not (tmp_path / "out").exists()
+    images = str(trained / "images")
+    assert main(["predict", run, images, "-o", images, "--overwrite"]) == 2
+    assert "would replace the input" in capsys.readouterr().err
+    assert len(list((trained / "images").iterdir())) == 60
     words = ["predict", run, str(tmp_path / "broken.jpg"), "-o", str(tmp_path / "out")]
     assert main([*words, "--on-error", "skip"]) == 0
     assert "broken.jpg" in (tmp_path / "out" / "issues.jsonl").read_text()

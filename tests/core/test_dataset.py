@@ -190,3 +190,22 @@ def test_only_what_is_present_is_counted_as_a_label(tmp_path: Path) -> None:
     made = write_dataset(tmp_path / "a.tlx", rows, TAXONOMY, tmp_path, ())
     assert made.counts.labels_by_category == {"stop": 2, "go": 0}
     assert list(made.records()) == rows
+
+
+def test_a_swap_that_is_stopped_half_way_brings_the_old_one_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = make(tmp_path / "a.tlx")
+    before = files_of(made.path)
+    replace = Path.replace
+
+    def stopped(self: Path, target: Path) -> Path:
+        if Path(target) == made.path and self.name == "a.tlx":
+            raise KeyboardInterrupt
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        make(made.path, 2, overwrite=True)
+    assert files_of(made.path) == before
+    assert [p.name for p in tmp_path.iterdir()] == ["a.tlx"]
