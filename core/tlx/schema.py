@@ -150,7 +150,8 @@ def _box_array(boxes: Sequence[Box | None]) -> pa.StructArray:
 _NO_BOX = Box(0.0, 0.0, 0.0, 0.0)
 
 
-def _attribute_lists(mappings: Sequence[Mapping[str, AttributeValue]]) -> pa.ListArray:
+def attribute_lists(mappings: Sequence[Mapping[str, AttributeValue]]) -> pa.ListArray:
+    """The list array [N] of `ATTRIBUTE` from the attributes of N images or objects."""
     return _list_array([tuple(m.items()) if m else () for m in mappings], ATTRIBUTE, _attributes)
 
 
@@ -216,7 +217,8 @@ def _keypoints(values: Sequence[Keypoint]) -> pa.StructArray:
     )
 
 
-def _objects(values: Sequence[Object]) -> pa.StructArray:
+def object_array(values: Sequence[Object]) -> pa.StructArray:
+    """The struct array [N] of `OBJECT` from N objects."""
     segmented = any(v.segmentation is not None for v in values)
     return _struct(
         OBJECT,
@@ -237,7 +239,7 @@ def _objects(values: Sequence[Object]) -> pa.StructArray:
             [v.difficult for v in values],
             [v.truncated for v in values],
             [v.occluded for v in values],
-            _attribute_lists([v.attributes for v in values]),
+            attribute_lists([v.attributes for v in values]),
             [v.line for v in values],
         ),
     )
@@ -272,8 +274,8 @@ def _records_to_batch(records: Sequence[Record]) -> pa.RecordBatch:
             pa.array([r.group for r in records], pa.string()),
             pa.array([r.frame for r in records], pa.int64()),
             _list_array([r.labels for r in records], LABEL, _labels),
-            _list_array([r.objects for r in records], OBJECT, _objects),
-            _attribute_lists([r.attributes for r in records]),
+            _list_array([r.objects for r in records], OBJECT, object_array),
+            attribute_lists([r.attributes for r in records]),
             _struct(
                 ORIGIN,
                 (

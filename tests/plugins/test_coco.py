@@ -24,6 +24,7 @@ from tlx.dataset import Dataset, Operation, write_dataset
 from tlx.errors import DataError, TlxError, UsageError
 from tlx.issues import IssueLog
 from tlx.model import Box, Category, Keypoint, Object, Record, Segmentation, Shape, Taxonomy
+from tlx.schema import batch_to_records
 from tlx_plugins.formats import coco_rle
 from tlx_plugins.formats.coco import CocoFormat, CocoOptions
 
@@ -44,7 +45,7 @@ def read(
 ) -> tuple[list[Record], IssueLog, Taxonomy]:
     context = Context(issues=IssueLog(policy))  # type: ignore[arg-type]
     reading = FORMAT.read(root, CocoOptions(**options), context)
-    records = list(reading.content)
+    records = [record for batch in reading.content for record in batch_to_records(batch)]  # type: ignore[arg-type]
     assert callable(reading.taxonomy)
     return records, context.issues, reading.taxonomy()  # type: ignore[return-value]
 
@@ -543,8 +544,7 @@ def test_encodings_are_told_apart(tmp_path: Path, encoding: str, fine: bool) -> 
     file.write_bytes(text.encode(encoding))
 
     def names() -> list[str]:
-        reading = CocoFormat().read(file, CocoFormat.options(), Context())
-        return [record.uri for record in reading.content]  # type: ignore[union-attr]
+        return [record.uri for record in read(file)[0]]
 
     if fine:
         assert [name.rsplit("/", 1)[-1] for name in names()] == ["Stra\u00dfe.jpg"]

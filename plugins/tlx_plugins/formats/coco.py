@@ -120,7 +120,7 @@ class CocoFormat:
         )
         return Reading(
             media_root,
-            reader.records(),
+            reader.batches(),
             reader.classes.taxonomy,
             tuple(file.path for file in files),
         )

@@ -1,4 +1,4 @@
-"""From COCO's JSON to records."""
+"""From COCO's JSON to a dataset's columns."""
 
 from __future__ import annotations
 
@@ -6,63 +6,27 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
+import numpy as np
+import pyarrow as pa
 
-from tlx.box_policy import TOLERANCE, fault_of, settle, shown
 from tlx.context import Context
-from tlx.issues import Issue
-from tlx.model import (
-    AttributeValue,
-    Box,
-    Category,
-    Keypoint,
-    Object,
-    Origin,
-    Record,
-    Segmentation,
-    Taxonomy,
-)
-from tlx_plugins.formats.coco_file import (
-    AnnotationFile,
-    CocoAnnotation,
-    CocoCategory,
-    CocoDocument,
-    CocoImage,
-    CocoRle,
-    Number,
-    decode_outline,
-    explain,
-    load,
-)
-from tlx_plugins.formats.coco_outline import (
-    computed_area,
-    corners,
-    distance,
-    keypoints,
-    mask,
-    outline_bounds,
-    polygon,
-)
+from tlx.dataset import PART_ROWS
+from tlx.model import AttributeValue, Category, Object, Taxonomy
+from tlx.schema import RECORD, attribute_lists, object_array
+from tlx_plugins.formats.coco_annotations import AnnotationTable
+from tlx_plugins.formats.coco_file import AnnotationFile, CocoCategory, CocoImage, Number
+from tlx_plugins.formats.coco_object import ObjectReader, is_int64
+from tlx_plugins.formats.coco_polygons import Floats, Integers
+from tlx_plugins.formats.coco_sections import CocoSections
 
 if TYPE_CHECKING:
     from tlx_plugins.formats.coco import CocoOptions
 
 SOURCE_ID = "coco_image_id"
 """The attribute of an image that keeps the id it had."""
-
-
-MISFIT = 1.0
-"""Pixels between a box and the bounds of its polygons: less is rounding, more is a mistake."""
-
-FLAGS = {"occluded": bool, "truncated": bool, "difficult": bool}
-"""Keys of CVAT's ``attributes`` that the record has fields for, beside rotation and track_id."""
-
-_BOTTOM = (
-    "It would fit if its y were counted from the bottom, as labelbox2coco did; take the box from "
-    "the outline with: --box-from outline"
-)
 
 
 @dataclass(slots=True)
@@ -96,92 +60,190 @@ class CocoReader:
     classes: Classes = field(default_factory=Classes)
     seen: set[str] = field(default_factory=set)
 
-    def records(self) -> Iterator[Record]:
+    def batches(self) -> Iterator[pa.RecordBatch]:
         """All records: files in sorted order, images in the order of their file."""
         for file, folder in self.files:
-            yield from _FileReader(self, file, folder, load(file.path)).records()
+            yield from _FileReader(self, file, folder).batches()
+
+
+class _Row(NamedTuple):
+    """An image that is kept: its position in the file and its columns."""
+
+    position: int
+    uri: str
+    width: int | None
+    height: int | None
+    attributes: dict[str, AttributeValue]
 
 
 class _FileReader:
-    def __init__(
-        self, reader: CocoReader, file: AnnotationFile, folder: Path, document: CocoDocument
-    ) -> None:
+    def __init__(self, reader: CocoReader, file: AnnotationFile, folder: Path) -> None:
         self.reader = reader
-        self.options = reader.options
-        self.name = str(file.path)
         self.split = reader.options.split or file.split
         self.folder = folder
-        self.document = document
-        origin = file.path.relative_to(reader.root).as_posix()
-        self.origin = Origin(origin)
-        self.odd_attributes: set[str] = set()
-        self.names: dict[str, str] = {}
-        self.keypoint_names: dict[str, tuple[str, ...]] = {}
+        self.origin = file.path.relative_to(reader.root).as_posix()
+        self.sections = CocoSections(file.path)
+        self.objects = ObjectReader(str(file.path), reader.options, reader.context.issues)
 
-    def records(self) -> Iterator[Record]:
-        self._learn_categories(self.document.categories)
-        by_image = self._annotations_by_image()
-        known: set[str] = set()
-        images = self.document.images
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        self._learn_categories(self.sections.categories)
+        table = self._table()
+        images = self.sections.images
+        self.names = pa.array(list(self.reader.classes.by_name), pa.string())
+        self.order, self.starts = table.by_image()
+        self.is_odd = np.zeros(table.count, bool)
+        self.is_odd[list(table.odd)] = True
         relative = self.folder.relative_to(self.reader.media_root).as_posix()
         prefix = "" if relative == "." else relative + "/"
-        progress = self.reader.context.progress
-        for index, image in enumerate(progress.track(images, "reading images", len(images))):
-            key = str(image.id)
-            if key in known:
-                message = f"the image id {image.id!r} appears twice; the first one is kept."
-                self._report("duplicate-image-id", message, f"$.images[{index}]")
-                continue
-            known.add(key)
-            uri = self._uri(image, prefix)
-            if uri is None:
-                self._report("no-file-name", "has no file_name.", f"$.images[{index}]")
-                continue
-            if uri in self.reader.seen:
-                message = f"{uri} is listed twice; the first one is kept, with its annotations."
-                self._report("duplicate-image", message, f"$.images[{index}]")
-                continue
-            self.reader.seen.add(uri)
-            yield self._record(image, uri, index, by_image.pop(key, []))
-        self._report_strays(by_image, known)
+        begins = range(0, len(images), PART_ROWS)
+        for first in self.reader.context.progress.track(begins, "reading images", len(begins)):
+            yield self._batch(table, first, images[first : first + PART_ROWS], prefix)
+        self._report_strays(table)
 
-    def _record(self, image: CocoImage, uri: str, index: int, annotations: list[int]) -> Record:
+    def _table(self) -> AnnotationTable:
+        """All annotations; categories and images are known, no issue is reported yet."""
+        try:
+            table = self._empty_table()
+            for piece in self.sections.pieces():
+                table.add(piece)
+        except msgspec.DecodeError:
+            table = self._empty_table()
+            table.add(self.sections.whole())
+        return table
+
+    def _empty_table(self) -> AnnotationTable:
+        positions = {name: number for number, name in enumerate(self.reader.classes.by_name)}
+        classes: dict[int | str, int] = {}
+        for key, name in self.objects.names.items():
+            classes |= dict.fromkeys(_same_ids(key), positions[name])
+        self.images: dict[int | str, int] = {}
+        for index, image in enumerate(self.sections.images):
+            for same in _same_ids(image.id):
+                self.images.setdefault(same, index)
+        return AnnotationTable(self.images, _sizes(self.sections.images), classes)
+
+    def _batch(
+        self, table: AnnotationTable, first: int, images: list[CocoImage], prefix: str
+    ) -> pa.RecordBatch:
+        rows: list[_Row] = []
+        things: dict[int, Object | None] = {}
+        for index, image in enumerate(images, start=first):
+            row = self._row(image, index, prefix)
+            if row is None:
+                continue
+            rows.append(row)
+            numbers = self.order[self.starts[index] : self.starts[index + 1]]
+            size = (row.width, row.height) if row.width and row.height else None
+            for number in numbers[self.is_odd[numbers]].tolist():
+                things[number] = self.objects.read(table.odd[number], number, size)
+        indices = np.array([row.position for row in rows], np.int64)
+        counts = self.starts[indices + 1] - self.starts[indices]
+        objects, offsets = self._objects(table, things, indices, counts)
+        return self._assembled(rows, objects, offsets)
+
+    def _row(self, image: CocoImage, index: int, prefix: str) -> _Row | None:
         place = f"$.images[{index}]"
-        attributes = self._attributes(image.attributes, place)
+        report = self.objects.report
+        if self.images[image.id] != index:
+            message = f"the image id {image.id!r} appears twice; the first one is kept."
+            report("duplicate-image-id", message, place)
+            return None
+        uri = self._uri(image, prefix)
+        if uri is None:
+            report("no-file-name", "has no file_name.", place)
+            return None
+        if uri in self.reader.seen:
+            message = f"{uri} is listed twice; the first one is kept, with its annotations."
+            report("duplicate-image", message, place)
+            return None
+        self.reader.seen.add(uri)
+        attributes = self.objects.attributes(image.attributes, place)
         # The writer keeps the id that an image had before it got a new one.
-        attributes.setdefault(SOURCE_ID, image.id if _is_int64(image.id) else str(image.id))
+        attributes.setdefault(SOURCE_ID, image.id if is_int64(image.id) else str(image.id))
         width, height = self._side(image.width, place), self._side(image.height, place)
-        size = (width, height) if width and height else None
-        objects = (self._object(number, size) for number in annotations)
-        return Record(
-            image_id=uri,
-            uri=uri,
-            width=width,
-            height=height,
-            split=self.split,
-            objects=tuple(thing for thing in objects if thing is not None),
-            attributes=attributes,
-            origin=self.origin,
+        return _Row(index, uri, width, height, attributes)
+
+    def _objects(
+        self,
+        table: AnnotationTable,
+        things: dict[int, Object | None],
+        indices: Integers,
+        counts: Integers,
+    ) -> tuple[pa.StructArray, Integers]:
+        """The objects of some images, and where those of each begin.
+
+        Args:
+            table: The annotations.
+            things: What became of the odd ones.
+            indices: The images' positions in the file.
+            counts: How many annotations each has.
+        """
+        begins = np.concatenate(([0], np.cumsum(counts)))
+        inner = np.arange(begins[-1]) - np.repeat(begins[:-1], counts)
+        numbers = self.order[np.repeat(self.starts[indices], counts) + inner]
+        owners = np.repeat(np.arange(len(indices)), counts)
+        odd = self.is_odd[numbers]
+        plain = table.objects(numbers[~odd], self.names)
+        places = np.flatnonzero(odd)
+        found = [things[number] for number in numbers[odd].tolist()]
+        whole = np.array([thing is not None for thing in found], bool)
+        kept = ~odd
+        kept[places[whole]] = True
+        if whole.any():
+            read = object_array([thing for thing in found if thing is not None])
+            order = np.argsort(np.concatenate((np.flatnonzero(~odd), places[whole])))
+            plain = pa.concat_arrays([plain, read]).take(pa.array(order))
+        left = np.bincount(owners[kept], minlength=len(indices))
+        return plain, np.concatenate(([0], np.cumsum(left)))
+
+    def _assembled(
+        self, rows: list[_Row], objects: pa.StructArray, offsets: Integers
+    ) -> pa.RecordBatch:
+        count = len(rows)
+        uris = pa.array([row.uri for row in rows], pa.string())
+        lists = pa.ListArray.from_arrays(
+            pa.array(offsets, pa.int32()), objects, type=RECORD.field("objects").type
+        )
+        origin = RECORD.field("origin").type
+        columns: dict[str, Any] = {
+            "image_id": uris,
+            "uri": uris,
+            "width": pa.array([row.width for row in rows], pa.int32()),
+            "height": pa.array([row.height for row in rows], pa.int32()),
+            "split": pa.repeat(pa.scalar(self.split, pa.string()), count),
+            "labels": pa.array([[]] * count, RECORD.field("labels").type),
+            "objects": lists,
+            "attributes": attribute_lists([row.attributes for row in rows]),
+            "origin": pa.StructArray.from_arrays(
+                [pa.repeat(pa.scalar(self.origin), count), pa.nulls(count, pa.int64())],
+                fields=list(origin),
+            ),
+        }
+        return pa.RecordBatch.from_arrays(
+            [columns[f.name] if f.name in columns else pa.nulls(count, f.type) for f in RECORD],
+            schema=RECORD,
         )
 
     def _learn_categories(self, categories: list[CocoCategory]) -> None:
         classes = self.reader.classes.by_name
+        names = self.objects.names
+        report = self.objects.report
         for index, category in enumerate(categories):
             key = str(category.id)
             place = f"$.categories[{index}]"
-            if key in self.names:
+            if key in names:
                 message = f"the category id {category.id!r} appears twice; the first one is kept."
-                self._report("duplicate-category", message, place)
+                report("duplicate-category", message, place)
                 continue
-            repeated = category.name in self.names.values()
-            self.names[key] = category.name
+            repeated = category.name in names.values()
+            names[key] = category.name
             if repeated:
                 message = f"the name {category.name!r} has several ids; they become one class."
-                self._report("duplicate-category", message, place, "merged")
+                report("duplicate-category", message, place, "merged")
                 continue
             if category.keypoints:
-                self.keypoint_names[category.name] = category.keypoints
-            number = category.id if _is_int64(category.id) else None
+                self.objects.keypoint_names[category.name] = category.keypoints
+            number = category.id if is_int64(category.id) else None
             met = Category(
                 name=category.name,
                 source_id=number,
@@ -192,20 +254,17 @@ class _FileReader:
                 message = (
                     f"{category.name!r} has the id {number} here and {known.source_id} before."
                 )
-                self._report("category-id", message, place, "kept")
+                report("category-id", message, place, "kept")
 
-    def _annotations_by_image(self) -> dict[str, list[int]]:
+    def _report_strays(self, table: AnnotationTable) -> None:
+        """Annotations whose image is not in the file, image by image."""
         by_image: dict[str, list[int]] = defaultdict(list)
-        for index, annotation in enumerate(self.document.annotations):
-            by_image[str(annotation.image_id)].append(index)
-        return by_image
-
-    def _report_strays(self, by_image: dict[str, list[int]], known: set[str]) -> None:
-        """Annotations whose image is not in the file, or was left out."""
+        for index, image_id in table.strays.items():
+            by_image[str(image_id)].append(index)
         for key, indices in by_image.items():
-            for index in indices if key not in known else ():
+            for index in indices:
                 message = f"belongs to the image {key}, which the file does not have."
-                self._report("unknown-image", message, f"$.annotations[{index}]")
+                self.objects.report("unknown-image", message, f"$.annotations[{index}]")
 
     def _uri(self, image: CocoImage, prefix: str) -> str | None:
         name = image.file_name or image.coco_url
@@ -220,163 +279,33 @@ class _FileReader:
     def _side(self, value: Number, place: str) -> int | None:
         if value is None:
             return None
-        if value == int(value) and 0 < value < 2**31:
+        if is_side(value):
             return int(value)
         message = f"{value} is no width or height of an image; taken as not stated."
-        self._report("bad-size", message, place, "changed")
+        self.objects.report("bad-size", message, place, "changed")
         return None
 
-    def _object(self, index: int, size: tuple[int, int] | None) -> Object | None:
-        annotation = self.document.annotations[index]
-        place = f"$.annotations[{index}]"
-        category = self.names.get(str(annotation.category_id))
-        if category is None:
-            message = f"the category id {annotation.category_id!r} is not in categories."
-            self._report("unknown-category", message, place)
-            return None
-        segmentation = self._segmentation(annotation, place)
-        points = annotation.keypoints or ()
-        outline = outline_bounds(segmentation) if segmentation else None
-        if annotation.bbox is None:
-            if outline is None and not points:
-                self._report("no-box", "has neither a bbox nor a segmentation.", place)
-                return None
-            box = outline
-            if outline is not None:
-                message = "has no bbox; it is taken from the outline."
-                self._report("box-from-outline", message, place, "kept")
-        else:
-            box = self._stated_box(annotation.bbox, outline, segmentation, size, place)
-            if box is None:
-                return None
-        attributes = self._attributes(annotation.attributes, place)
-        flags = {k: attributes.pop(k) for k in FLAGS if isinstance(attributes.get(k), bool)}
-        rotation, track = attributes.get("rotation"), attributes.get("track_id")
-        if isinstance(rotation, float):
-            del attributes["rotation"]
-        if isinstance(track, (int, str)):
-            del attributes["track_id"]
-        # The writer keeps an id that is no number under this name.
-        object_id = attributes.pop("object_id", annotation.id)
-        area = annotation.area
-        if area is not None and abs(area - computed_area(box, segmentation)) > 1e-6 * abs(area):
-            attributes["area"] = float(area)
-        return Object(
-            category=category,
-            box=box,
-            object_id=None if object_id is None else str(object_id),
-            segmentation=segmentation,
-            rotation=rotation if isinstance(rotation, float) else None,
-            keypoints=self._keypoints(points, category, place) if points else (),
-            track=str(track) if isinstance(track, (int, str)) else None,
-            crowd=None if annotation.iscrowd is None else bool(annotation.iscrowd),
-            occluded=_flag(flags.get("occluded")),
-            truncated=_flag(flags.get("truncated")),
-            difficult=_flag(flags.get("difficult")),
-            attributes=attributes,
-        )
 
-    def _stated_box(
-        self,
-        bbox: tuple[Number, ...],
-        outline: Box | None,
-        segmentation: Segmentation | None,
-        size: tuple[int, int] | None,
-        place: str,
-    ) -> Box | None:
-        """The box that holds: as stated, from the outline, cut, or none."""
-        box = corners(bbox)
-        if box is None:
-            self._report("bad-box", f"bbox is {list(bbox)}, not four finite numbers.", place)
-            return None
-        if outline is not None and segmentation is not None and segmentation.polygons:
-            box = self._compare(box, outline, size, place)
-        fault = fault_of(box, size, TOLERANCE)
-        if fault is None:
-            return box
-        return settle(
-            box,
-            size,
-            fault,
-            self.options.bad_boxes,
-            f"bbox {shown(box)}",
-            lambda code, message, action, hint: self._report(code, message, place, action, hint),
-        )
-
-    def _compare(self, box: Box, outline: Box, size: tuple[int, int] | None, place: str) -> Box:
-        """Check the stated box against the bounds of the polygons."""
-        if distance(box, outline) < MISFIT:
-            return box
-        taken = self.options.box_from == "outline"
-        message = f"bbox {shown(box)} does not fit its polygons, which span {shown(outline)}"
-        message += "; the latter is taken." if taken else "."
-        hint = None
-        if size:
-            flipped = Box(box.xmin, size[1] - box.ymin - box.height, box.xmax, size[1] - box.ymin)
-            # labelbox2coco wrote H - max(y) for the top, so turning it once more undoes it.
-            if distance(flipped, outline) < MISFIT:
-                hint = _BOTTOM
-                message += " Its y is counted from the bottom."
-        action = "requested" if taken else "kept"
-        self._report("box-outline-mismatch", message, place, action, hint)
-        return outline if taken else box
-
-    def _segmentation(self, annotation: CocoAnnotation, place: str) -> Segmentation | None:
-        try:
-            outline = decode_outline(annotation.segmentation)
-            if isinstance(outline, CocoRle):
-                return mask(outline)
-            polygons = tuple(polygon(points) for points in outline or ())
-        except msgspec.ValidationError as error:
-            message, pointer = explain(error)
-            inner = (pointer or "$").removeprefix("$")
-            self._report("bad-outline", f"{message}.", f"{place}.segmentation{inner}", "changed")
-            return None
-        except ValueError as error:
-            self._report("bad-outline", f"{error}.", f"{place}.segmentation", "changed")
-            return None
-        return Segmentation(polygons=polygons) if polygons else None
-
-    def _keypoints(
-        self, values: tuple[Number, ...], category: str, place: str
-    ) -> tuple[Keypoint, ...]:
-        try:
-            return keypoints(values, self.keypoint_names.get(category, ()))
-        except ValueError as error:
-            self._report("bad-keypoints", f"{error}.", f"{place}.keypoints", "changed")
-            return ()
-
-    def _attributes(
-        self, values: dict[str, object] | None, place: str
-    ) -> dict[str, AttributeValue]:
-        """What has a type that an attribute may have; null is not stated."""
-        if not values:
-            return {}
-        kept: dict[str, AttributeValue] = {}
-        for name, value in values.items():
-            if isinstance(value, (str, bool, float)) or _is_int64(value):
-                kept[name] = value
-            elif value is not None and name not in self.odd_attributes:
-                self.odd_attributes.add(name)
-                message = f"the attribute {name!r} is no text, number or flag; left out everywhere."
-                self._report("bad-attribute", message, f"{place}.attributes", "changed")
-        return kept
-
-    def _report(
-        self,
-        code: str,
-        message: str,
-        pointer: str,
-        action: str = "skipped",
-        hint: str | None = None,
-    ) -> None:
-        issue = Issue(code, f"{pointer} {message}", self.name, None, action, hint)
-        self.reader.context.issues.report(issue)
+def is_side(value: float) -> bool:
+    """Whether a number can be the width or height of an image in pixels."""
+    return value == int(value) and 0 < value < 2**31
 
 
-def _is_int64(value: object) -> TypeGuard[int]:
-    return isinstance(value, int) and -(2**63) <= value < 2**63
+def _sizes(images: list[CocoImage]) -> Floats:
+    """Width and height in pixels, both infinite unless both are known; float64 [M, 2]."""
+    sizes = np.full((len(images), 2), np.inf)
+    for row, image in enumerate(images):
+        width, height = image.width, image.height
+        if width is not None and height is not None and is_side(width) and is_side(height):
+            sizes[row] = width, height
+    return sizes
 
 
-def _flag(value: AttributeValue | None) -> bool | None:
-    return value if isinstance(value, bool) else None
+def _same_ids(number: int | str) -> Iterator[int | str]:
+    """An id in the forms that mean the same: 7 and "7"."""
+    text = str(number)
+    yield text
+    if text.removeprefix("-").isdecimal() and len(text) < 20 and str(int(text)) == text:
+        yield int(text)
+    elif not isinstance(number, str):
+        yield number

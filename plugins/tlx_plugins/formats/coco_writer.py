@@ -18,8 +18,9 @@ from tlx.media import image_size
 from tlx.media_transfer import bring
 from tlx.model import AttributeValue, Box, Category, Keypoint, Object, Record, Segmentation
 from tlx_plugins.formats import coco_rle
+from tlx_plugins.formats.coco_object import FLAGS
 from tlx_plugins.formats.coco_outline import computed_area, outline_bounds
-from tlx_plugins.formats.coco_reader import FLAGS, SOURCE_ID
+from tlx_plugins.formats.coco_reader import SOURCE_ID
 
 if TYPE_CHECKING:
     from tlx.dataset import Dataset
