@@ -124,6 +124,21 @@ def ingest(
         UsageError: For a wrong name, path or option.
         DataError: If the input is not what it should be.
     """
+    return _ingest(source, root, output, options, overwrite, dry_run, context, passing=dry_run)
+
+
+def _ingest(
+    source: str,
+    root: PathLike,
+    output: PathLike | None,
+    options: Any,
+    overwrite: bool,
+    dry_run: bool,
+    context: Context | None,
+    *,
+    passing: bool,
+) -> Dataset:
+    """Do what `ingest` says; with ``passing`` the dataset is one that is removed soon."""
     context = replace(context or Context(), dry_run=dry_run)
     entry = host.installed().entry("source", source)
     path = require_path(root, "The path")
@@ -150,6 +165,7 @@ def ingest(
                 (lineage,),
                 overwrite=overwrite,
                 issues=context.issues,
+                passing=passing,
             )
 
 
@@ -312,7 +328,9 @@ def convert(
             dataset = Dataset.open(require_path(path, "The dataset"))
         else:
             temporary = Path(room) / "source.tlx"
-            dataset = ingest(from_, path, temporary, options=source_options, context=context)
+            dataset = _ingest(
+                from_, path, temporary, source_options, False, False, context, passing=True
+            )
         with host.guard(entry):
             traits = entry.value.traits(chosen)
         losses = tuple(find_loss(dataset, traits))

@@ -330,7 +330,8 @@ def _read_boxes(array: pa.StructArray) -> list[Box | None]:
     return [Box(*c) if ok else None for c, ok in zip(columns, valid, strict=True)]
 
 
-def _read_attributes(array: pa.ListArray) -> list[dict[str, AttributeValue]]:
+def attributes_of(array: pa.ListArray) -> list[dict[str, AttributeValue]]:
+    """The attributes of each of N images or objects; not to be changed."""
     offsets, flat = _lists(array)
     if not len(flat):
         return [{}] * len(array)
@@ -379,7 +380,8 @@ def _read_keypoints(array: pa.ListArray) -> list[tuple[Keypoint, ...]]:
     return [tuple(points[a:b]) for a, b in zip(offsets, offsets[1:], strict=False)]
 
 
-def _read_objects(flat: pa.StructArray) -> list[Object]:
+def objects_of(flat: pa.StructArray) -> list[Object]:
+    """The objects of a struct array [N] of `OBJECT`."""
     flags = ("crowd", "difficult", "truncated", "occluded")
     plain = ("object_id", "rotation", "track", *flags, "line")
     return [
@@ -420,7 +422,7 @@ def _read_objects(flat: pa.StructArray) -> list[Object]:
             _read_segmentations(flat.field("segmentation")),
             _read_shapes(flat.field("shape")),
             _read_keypoints(flat.field("keypoints")),
-            _read_attributes(flat.field("attributes")),
+            attributes_of(flat.field("attributes")),
             *(_field(flat, name) for name in plain),
             strict=True,
         )
@@ -430,13 +432,13 @@ def _read_objects(flat: pa.StructArray) -> list[Object]:
 def batch_to_records(batch: pa.RecordBatch) -> Iterator[Record]:
     """The records of an Arrow batch of `RECORD`, in order."""
     object_offsets, flat_objects = _lists(batch.column("objects"))
-    objects = _read_objects(flat_objects)
+    objects = objects_of(flat_objects)
     label_offsets, flat_labels = _lists(batch.column("labels"))
     labels = [
         Label(*row)
         for row in zip(_field(flat_labels, "category"), _field(flat_labels, "present"), strict=True)
     ]
-    attributes = _read_attributes(batch.column("attributes"))
+    attributes = attributes_of(batch.column("attributes"))
     origins = batch.column("origin")
     valid = origins.is_valid().to_pylist()
     places = zip(_field(origins, "path"), _field(origins, "line"), valid, strict=True)
