@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import accumulate, chain
 from typing import Any
 
@@ -249,17 +250,26 @@ def _labels(values: Sequence[Label]) -> pa.StructArray:
     return _struct(LABEL, ([v.category for v in values], [v.present for v in values]))
 
 
-def records_to_batch(records: Sequence[Record]) -> pa.RecordBatch:
-    """One Arrow batch of `RECORD` from records."""
-    # Hundreds of thousands of short-lived tuples without a cycle: the collector would walk all of
-    # them again and again, which costs a third of the time.
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Pause Python's collector of cycles.
+
+    Of hundreds of thousands of short-lived lists and tuples without a cycle it would walk all again
+    and again, which costs a third of the time.
+    """
     collects = gc.isenabled()
     gc.disable()
     try:
-        return _records_to_batch(records)
+        yield
     finally:
         if collects:
             gc.enable()
+
+
+def records_to_batch(records: Sequence[Record]) -> pa.RecordBatch:
+    """One Arrow batch of `RECORD` from records."""
+    with uncollected():
+        return _records_to_batch(records)
 
 
 def _records_to_batch(records: Sequence[Record]) -> pa.RecordBatch:

@@ -7,9 +7,10 @@ which it was decoded, and `coco_object` makes of it what it can.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, repeat
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -56,9 +57,9 @@ class AnnotationTable:
     """All annotations of a file, numbered in its order.
 
     Args:
-        images: Position of each image by its id, as it stands and as text.
+        images: Position of each image by its `plain_id`.
         sizes: Width and height of each image in pixels, infinite if not known; float64 [M, 2].
-        classes: Number of each class by the id of its category, as it stands and as text.
+        classes: Number of each class by the `plain_id` of its category.
 
     Attributes:
         odd: Annotations that need a closer look.
@@ -80,12 +81,17 @@ class AnnotationTable:
         if not annotations:
             return
         count = len(annotations)
-        rows = _numbers((a.image_id for a in annotations), self.images, count)
-        categories = _numbers((a.category_id for a in annotations), self.classes, count)
+        general = not isinstance(annotations[0], PlainAnnotation)
+        images: Iterable[int | str] = map(attrgetter("image_id"), annotations)
+        classes: Iterable[int | str] = map(attrgetter("category_id"), annotations)
+        if general:
+            images, classes = map(plain_id, images), map(plain_id, classes)
+        rows = _numbers(images, self.images, count)
+        categories = _numbers(classes, self.classes, count)
         corners = _corners(annotations)
         polygons, strange = parse([bytes(a.segmentation) for a in annotations])
         strange |= categories < 0
-        if not isinstance(annotations[0], PlainAnnotation):
+        if general:
             strange |= np.array([bool(a.attributes or a.keypoints) for a in annotations])
         bounds, areas = polygons.bounds(), _floats(a.area for a in annotations)
         strange |= self._faulty(corners, rows) | _misfit(corners, bounds)
@@ -180,7 +186,15 @@ class AnnotationTable:
         return _take(_joined(parts), back)
 
 
-def _numbers(ids: Any, known: Mapping[int | str, int], count: int) -> Integers:
+def plain_id(number: int | str) -> int | str:
+    """An id in one of the forms that mean the same: "7" is 7, but "07" is not."""
+    if isinstance(number, str) and number.removeprefix("-").isdecimal() and len(number) < 20:
+        plain = int(number)
+        return plain if str(plain) == number else number
+    return number
+
+
+def _numbers(ids: Iterable[int | str], known: Mapping[int | str, int], count: int) -> Integers:
     return np.fromiter(map(known.get, ids, repeat(-1)), np.int32, count)
 
 
@@ -233,7 +247,7 @@ def _crowds(annotations: Annotations) -> Integers:
 
 def _ids(annotations: Annotations) -> Any:
     try:
-        numbers = np.fromiter((a.id for a in annotations), np.int64, len(annotations))
+        numbers = np.fromiter(map(attrgetter("id"), annotations), np.int64, len(annotations))
         return pa.array(numbers).cast(pa.string())
     except (TypeError, ValueError, OverflowError):
         texts = [None if a.id is None else str(a.id) for a in annotations]

@@ -15,8 +15,8 @@ import pyarrow as pa
 from tlx.context import Context
 from tlx.dataset import PART_ROWS
 from tlx.model import AttributeValue, Category, Object, Taxonomy
-from tlx.schema import RECORD, attribute_lists, object_array
-from tlx_plugins.formats.coco_annotations import AnnotationTable
+from tlx.schema import RECORD, attribute_lists, object_array, uncollected
+from tlx_plugins.formats.coco_annotations import AnnotationTable, plain_id
 from tlx_plugins.formats.coco_file import AnnotationFile, CocoCategory, CocoImage, Number
 from tlx_plugins.formats.coco_object import ObjectReader, is_int64
 from tlx_plugins.formats.coco_polygons import Floats, Integers
@@ -104,8 +104,9 @@ class _FileReader:
         """All annotations; categories and images are known, no issue is reported yet."""
         try:
             table = self._empty_table()
-            for piece in self.sections.pieces():
-                table.add(piece)
+            with uncollected():
+                for piece in self.sections.pieces():
+                    table.add(piece)
         except msgspec.DecodeError:
             table = self._empty_table()
             table.add(self.sections.whole())
@@ -115,11 +116,10 @@ class _FileReader:
         positions = {name: number for number, name in enumerate(self.reader.classes.by_name)}
         classes: dict[int | str, int] = {}
         for key, name in self.objects.names.items():
-            classes |= dict.fromkeys(_same_ids(key), positions[name])
-        self.images: dict[int | str, int] = {}
-        for index, image in enumerate(self.sections.images):
-            for same in _same_ids(image.id):
-                self.images.setdefault(same, index)
+            classes[plain_id(key)] = positions[name]
+        ids = [plain_id(image.id) for image in self.sections.images]
+        # Of two images with one id the first counts.
+        self.images = dict(zip(reversed(ids), range(len(ids) - 1, -1, -1), strict=True))
         return AnnotationTable(self.images, _sizes(self.sections.images), classes)
 
     def _batch(
@@ -142,9 +142,9 @@ class _FileReader:
         return self._assembled(rows, objects, offsets)
 
     def _row(self, image: CocoImage, index: int, prefix: str) -> _Row | None:
-        place = f"$.images[{index}]"
         report = self.objects.report
-        if self.images[image.id] != index:
+        place = f"$.images[{index}]"
+        if self.images[plain_id(image.id)] != index:
             message = f"the image id {image.id!r} appears twice; the first one is kept."
             report("duplicate-image-id", message, place)
             return None
@@ -277,16 +277,14 @@ class _FileReader:
         return prefix + name.removeprefix("./")
 
     def _side(self, value: Number, place: str) -> int | None:
-        if value is None:
-            return None
-        if is_side(value):
-            return int(value)
+        if value is None or _is_side(value):
+            return None if value is None else int(value)
         message = f"{value} is no width or height of an image; taken as not stated."
         self.objects.report("bad-size", message, place, "changed")
         return None
 
 
-def is_side(value: float) -> bool:
+def _is_side(value: float) -> bool:
     """Whether a number can be the width or height of an image in pixels."""
     return value == int(value) and 0 < value < 2**31
 
@@ -296,16 +294,6 @@ def _sizes(images: list[CocoImage]) -> Floats:
     sizes = np.full((len(images), 2), np.inf)
     for row, image in enumerate(images):
         width, height = image.width, image.height
-        if width is not None and height is not None and is_side(width) and is_side(height):
+        if width is not None and height is not None and _is_side(width) and _is_side(height):
             sizes[row] = width, height
     return sizes
-
-
-def _same_ids(number: int | str) -> Iterator[int | str]:
-    """An id in the forms that mean the same: 7 and "7"."""
-    text = str(number)
-    yield text
-    if text.removeprefix("-").isdecimal() and len(text) < 20 and str(int(text)) == text:
-        yield int(text)
-    elif not isinstance(number, str):
-        yield number

@@ -20,7 +20,7 @@ from tlx.issues import Issue
 from tlx.media import image_size
 from tlx.media_transfer import bring
 from tlx.model import AttributeValue, Box, Category, Keypoint, Object, Segmentation
-from tlx.schema import attributes_of, flat_objects
+from tlx.schema import attributes_of, flat_objects, uncollected
 from tlx_plugins.formats import coco_rle
 from tlx_plugins.formats.coco_entries import DECIMALS, entries
 from tlx_plugins.formats.coco_object import FLAGS
@@ -44,7 +44,7 @@ class _Image(msgspec.Struct, gc=False, omit_defaults=True):
     file_name: str
     width: int
     height: int
-    attributes: dict[str, AttributeValue] | None = None
+    attributes: Mapping[str, AttributeValue] | None = None
 
 
 class CocoWriter:
@@ -92,8 +92,9 @@ class CocoWriter:
             batches = self.context.progress.track(
                 self.dataset.batches(), "writing COCO", len(self.dataset.manifest.parts)
             )
-            for batch in batches:
-                self._add(batch, files)
+            with uncollected():
+                for batch in batches:
+                    self._add(batch, files)
             categories = self._categories()
             for file in files.values():
                 file.finish(categories)
@@ -127,7 +128,7 @@ class CocoWriter:
                 extra = dict(extra)
                 number = int(extra.pop(SOURCE_ID))
             image_ids[row] = number
-            entry = _Image(number, name, *size, extra or None)
+            entry = _Image(number, name, size[0], size[1], extra or None)
             images.setdefault(splits[row] or "", []).append(entry)
         for split, found in images.items():
             files[split].add_images(found)
@@ -341,7 +342,8 @@ def _unique(parts: list[Any] | None) -> bool:
     numbers = np.concatenate([np.asarray(part) for part in parts])
     if len(numbers) and not 0 < numbers.min() <= numbers.max() < _MAXIMUM_ID:
         return False
-    return len(np.unique(numbers)) == len(numbers)
+    numbers.sort()
+    return bool((np.diff(numbers) > 0).all())
 
 
 def _bbox(box: Box) -> list[float]:
