@@ -36,13 +36,17 @@ PASSING = ".arrow"
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
-    """One step of a dataset's lineage: what made it, from what, with which options."""
+    """One step of a dataset's lineage: what made it, from what, with which options.
+
+    ``notes`` is what the input says of itself as a whole, by the name of the source.
+    """
 
     name: str
     plugin: str | None = None
     version: str
     options: dict[str, Any] = {}
     inputs: dict[str, str] = {}
+    notes: dict[str, Any] = {}
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -375,7 +379,7 @@ def write_dataset(
     content: Iterable[Record] | Iterable[pa.RecordBatch],
     taxonomy: Taxonomy | Callable[[], Taxonomy],
     media_root: Path,
-    lineage: tuple[Operation, ...],
+    lineage: tuple[Operation, ...] | Callable[[], tuple[Operation, ...]],
     *,
     overwrite: bool = False,
     issues: IssueLog | None = None,
@@ -388,7 +392,7 @@ def write_dataset(
         content: Records or Arrow batches, consumed once.
         taxonomy: The classes; a function is called after the content is exhausted.
         media_root: Folder of the images; recorded absolute.
-        lineage: How it came to be.
+        lineage: How it came to be; a function is called after the content is exhausted.
         overwrite: Replace what lies at ``path``.
         issues: What was skipped or changed on the way; written beside the parts.
         passing: The folder is removed soon: parts are Arrow files instead of Parquet.
@@ -401,5 +405,6 @@ def write_dataset(
             writer.add(batch)
         classes = taxonomy() if callable(taxonomy) else taxonomy
         root = media_root.expanduser().absolute().as_posix()
-        manifest = writer.finish(classes, root, lineage, issues or IssueLog("skip"))
+        steps = lineage() if callable(lineage) else lineage
+        manifest = writer.finish(classes, root, steps, issues or IssueLog("skip"))
     return Dataset(path, manifest)

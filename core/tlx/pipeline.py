@@ -72,6 +72,7 @@ def _operation(name: str, entry: host.Entry | None = None, **facts: Any) -> Oper
         version=tlx.__version__ if entry is None else entry.origin,
         options=facts.get("options", {}),
         inputs=facts.get("inputs", {}),
+        notes=facts.get("notes", {}),
     )
 
 
@@ -149,12 +150,17 @@ def _ingest(
         check_free(dest, overwrite)
     with host.guard(entry):
         reading = entry.value.read(path, chosen, context)
-        lineage = _operation(
-            "ingest",
-            entry,
-            options=option_values.plain(chosen),
-            inputs={"root": path.name, "sha256": _fingerprint(reading.fingerprint)},
-        )
+
+        def lineage() -> tuple[Operation, ...]:
+            read = _operation(
+                "ingest",
+                entry,
+                options=option_values.plain(chosen),
+                inputs={"root": path.name, "sha256": _fingerprint(reading.fingerprint)},
+                notes={} if reading.notes is None else dict(reading.notes()),
+            )
+            return (read,)
+
         room = tempfile.TemporaryDirectory(prefix="tlx-dry-run-") if dry_run else nullcontext("")
         with room as folder:
             return write_dataset(
@@ -162,7 +168,7 @@ def _ingest(
                 _nonempty(reading, path, context),
                 reading.taxonomy,
                 reading.media_root,
-                (lineage,),
+                lineage,
                 overwrite=overwrite,
                 issues=context.issues,
                 passing=passing,

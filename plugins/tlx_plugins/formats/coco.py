@@ -127,6 +127,7 @@ class CocoFormat:
             reader.batches(),
             reader.classes.taxonomy,
             tuple(file.path for file in files),
+            reader.notes,
         )
 
     def write(

@@ -91,8 +91,7 @@ class AnnotationTable:
         corners = _corners(annotations)
         polygons, strange = parse([bytes(a.segmentation) for a in annotations])
         strange |= categories < 0
-        if general:
-            strange |= np.array([bool(a.attributes or a.keypoints) for a in annotations])
+        strange |= _manifold(annotations)
         bounds, areas = polygons.bounds(), _floats(a.area for a in annotations)
         strange |= self._faulty(corners, rows) | _misfit(corners, bounds)
         kept, doubtful = _kept_areas(areas, corners, polygons, bounds)
@@ -198,6 +197,15 @@ def _numbers(ids: Iterable[int | str], known: Mapping[int | str, int], count: in
     return np.fromiter(map(known.get, ids, repeat(-1)), np.int32, count)
 
 
+def _manifold(annotations: Annotations) -> Flags:
+    """Which annotations have attributes, keypoints, or keys that are none of COCO's."""
+    found = [
+        isinstance(a, CocoAnnotation) and bool(a.attributes or a.keypoints or a.other)
+        for a in annotations
+    ]
+    return np.array(found, bool)
+
+
 def _floats(values: Any) -> Floats:
     return np.array([np.nan if v is None else v for v in values], np.float64)
 
@@ -266,6 +274,7 @@ def _detached(annotation: PlainAnnotation | CocoAnnotation) -> CocoAnnotation:
         iscrowd=annotation.iscrowd,
         keypoints=annotation.keypoints,
         attributes=annotation.attributes,
+        other=None if isinstance(annotation, PlainAnnotation) else annotation.other,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -17,6 +17,7 @@ from tlx_plugins.formats.coco_file import (
     decode_outline,
     explain,
 )
+from tlx_plugins.formats.coco_images import carried, is_int64
 from tlx_plugins.formats.coco_outline import (
     computed_area,
     corners,
@@ -102,6 +103,7 @@ class ObjectReader:
             del attributes["rotation"]
         if isinstance(track, (int, str)):
             del attributes["track_id"]
+        attributes |= carried(annotation.other or {})
         # The writer keeps an id that is no number under this name.
         object_id = attributes.pop("object_id", annotation.id)
         area = annotation.area
@@ -217,11 +219,6 @@ class ObjectReader:
         """Report an issue at a place in the document, such as ``$.annotations[3]``."""
         issue = Issue(code, f"{pointer} {message}", self.path, None, action, hint)
         self.issues.report(issue)
-
-
-def is_int64(value: object) -> TypeGuard[int]:
-    """Whether a value is a whole number that an attribute can hold."""
-    return isinstance(value, int) and -(2**63) <= value < 2**63
 
 
 def _flag(value: AttributeValue | None) -> bool | None:

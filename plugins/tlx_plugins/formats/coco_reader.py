@@ -18,15 +18,20 @@ from tlx.model import AttributeValue, Category, Object, Taxonomy
 from tlx.schema import RECORD, attribute_lists, object_array, uncollected
 from tlx_plugins.formats.coco_annotations import AnnotationTable, plain_id
 from tlx_plugins.formats.coco_file import AnnotationFile, CocoCategory, CocoImage, Number
-from tlx_plugins.formats.coco_object import ObjectReader, is_int64
+from tlx_plugins.formats.coco_images import (
+    SOURCE_ID,
+    carried,
+    is_int64,
+    is_plain,
+    other_keys,
+    plain_attributes,
+)
+from tlx_plugins.formats.coco_object import ObjectReader
 from tlx_plugins.formats.coco_polygons import Floats, Integers
 from tlx_plugins.formats.coco_sections import CocoSections
 
 if TYPE_CHECKING:
     from tlx_plugins.formats.coco import CocoOptions
-
-SOURCE_ID = "coco_image_id"
-"""The attribute of an image that keeps the id it had."""
 
 
 @dataclass(slots=True)
@@ -34,6 +39,7 @@ class Classes:
     """The categories of all files, in the order in which they were met."""
 
     by_name: dict[str, Category] = field(default_factory=dict)
+    other: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def taxonomy(self) -> Taxonomy:
         """What was met so far."""
@@ -59,6 +65,14 @@ class CocoReader:
     context: Context
     classes: Classes = field(default_factory=Classes)
     seen: set[str] = field(default_factory=set)
+    info: dict[str, Any] = field(default_factory=dict)
+    licenses: list[Any] = field(default_factory=list)
+
+    def notes(self) -> dict[str, Any]:
+        """What the files say of themselves, for a writer of COCO: the first ``info`` counts."""
+        whole = {"info": self.info, "licenses": self.licenses, "categories": self.classes.other}
+        stated = {key: value for key, value in whole.items() if value}
+        return {"coco": stated} if stated else {}
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """All records: files in sorted order, images in the order of their file."""
@@ -67,13 +81,16 @@ class CocoReader:
 
 
 class _Row(NamedTuple):
-    """An image that is kept: its position in the file and its columns."""
+    """An image that is kept: its position in the file and its columns.
+
+    ``attributes`` is None for an image that has none but those of the published files.
+    """
 
     position: int
     uri: str
     width: int | None
     height: int | None
-    attributes: dict[str, AttributeValue]
+    attributes: dict[str, AttributeValue] | None
 
 
 class _FileReader:
@@ -87,6 +104,11 @@ class _FileReader:
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         self._learn_categories(self.sections.categories)
+        if isinstance(self.sections.info, dict):
+            self.reader.info = self.reader.info or self.sections.info
+        if isinstance(self.sections.licenses, list):
+            met = self.reader.licenses
+            met += [entry for entry in self.sections.licenses if entry not in met]
         table = self._table()
         images = self.sections.images
         self.names = pa.array(list(self.reader.classes.by_name), pa.string())
@@ -157,9 +179,12 @@ class _FileReader:
             report("duplicate-image", message, place)
             return None
         self.reader.seen.add(uri)
-        attributes = self.objects.attributes(image.attributes, place)
-        # The writer keeps the id that an image had before it got a new one.
-        attributes.setdefault(SOURCE_ID, image.id if is_int64(image.id) else str(image.id))
+        attributes: dict[str, AttributeValue] | None = None
+        if not is_plain(image):
+            attributes = self.objects.attributes(image.attributes, place)
+            # The writer keeps the id that an image had before it got a new one.
+            attributes.setdefault(SOURCE_ID, image.id if is_int64(image.id) else str(image.id))
+            attributes |= carried(other_keys(image))
         width, height = self._side(image.width, place), self._side(image.height, place)
         return _Row(index, uri, width, height, attributes)
 
@@ -213,7 +238,7 @@ class _FileReader:
             "split": pa.repeat(pa.scalar(self.split, pa.string()), count),
             "labels": pa.array([[]] * count, RECORD.field("labels").type),
             "objects": lists,
-            "attributes": attribute_lists([row.attributes for row in rows]),
+            "attributes": self._attributes(rows),
             "origin": pa.StructArray.from_arrays(
                 [pa.repeat(pa.scalar(self.origin), count), pa.nulls(count, pa.int64())],
                 fields=list(origin),
@@ -222,6 +247,19 @@ class _FileReader:
         return pa.RecordBatch.from_arrays(
             [columns[f.name] if f.name in columns else pa.nulls(count, f.type) for f in RECORD],
             schema=RECORD,
+        )
+
+    def _attributes(self, rows: list[_Row]) -> pa.ListArray:
+        images = [self.sections.images[row.position] for row in rows]
+        if all(row.attributes is None for row in rows):
+            return plain_attributes(images)
+        return attribute_lists(
+            [
+                {SOURCE_ID: int(image.id), **carried(other_keys(image))}
+                if row.attributes is None
+                else row.attributes
+                for row, image in zip(rows, images, strict=True)
+            ]
         )
 
     def _learn_categories(self, categories: list[CocoCategory]) -> None:
@@ -250,6 +288,8 @@ class _FileReader:
                 supercategory=category.supercategory or None,
             )
             known = classes.setdefault(category.name, met)
+            if category.other:
+                self.reader.classes.other.setdefault(category.name, category.other)
             if known.source_id != number:
                 message = (
                     f"{category.name!r} has the id {number} here and {known.source_id} before."
@@ -268,7 +308,7 @@ class _FileReader:
 
     def _uri(self, image: CocoImage, prefix: str) -> str | None:
         name = image.file_name or image.coco_url
-        if not name:
+        if not name or not isinstance(name, str):
             return None
         if "://" in name:
             return name

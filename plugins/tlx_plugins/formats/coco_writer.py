@@ -23,15 +23,17 @@ from tlx.model import AttributeValue, Box, Category, Keypoint, Object, Segmentat
 from tlx.schema import attributes_of, flat_objects, uncollected
 from tlx_plugins.formats import coco_rle
 from tlx_plugins.formats.coco_entries import DECIMALS, entries
+from tlx_plugins.formats.coco_images import PLAIN, PUBLISHED, SOURCE_ID, restored
 from tlx_plugins.formats.coco_object import FLAGS
 from tlx_plugins.formats.coco_outline import computed_area, outline_bounds
-from tlx_plugins.formats.coco_reader import SOURCE_ID
+from tlx_plugins.formats.voc_columns import Attributes
 
 if TYPE_CHECKING:
     from tlx.dataset import Dataset
     from tlx_plugins.formats.coco import CocoOptions
 
 _encoder = msgspec.json.Encoder()
+_FIELDS = frozenset({"attributes", "bbox", "segmentation", "keypoints", "num_keypoints"})
 _HEAD = ("image_id", "uri", "width", "height")
 _MAXIMUM_ID = 2**53
 """Beyond it not every reader of JSON keeps a whole number exactly."""
@@ -44,6 +46,10 @@ class _Image(msgspec.Struct, gc=False, omit_defaults=True):
     file_name: str
     width: int
     height: int
+    license: int | None = None
+    coco_url: str | None = None
+    flickr_url: str | None = None
+    date_captured: str | None = None
     attributes: Mapping[str, AttributeValue] | None = None
 
 
@@ -68,6 +74,7 @@ class CocoWriter:
         known = _known_ids(dataset) if options.ids == "source" else (False, False)
         self.keep_images, self.keep_objects = known
         self.next_image = self.next_object = 0
+        self.notes = _notes(dataset)
         self.keypoints: dict[str, tuple[Keypoint, ...]] = {}
 
     def write(self) -> WriteReport:
@@ -87,7 +94,7 @@ class CocoWriter:
         if not single:
             (self.dest / "annotations").mkdir(parents=True)
         paths = {split: self.dest if single else self._path(split) for split in splits}
-        files = {split: _SplitFile(path) for split, path in paths.items()}
+        files = {split: _SplitFile(path, self.notes) for split, path in paths.items()}
         try:
             batches = self.context.progress.track(
                 self.dataset.batches(), "writing COCO", len(self.dataset.manifest.parts)
@@ -115,20 +122,25 @@ class CocoWriter:
         splits = batch.column("split").to_pylist()
         images: dict[str, list[Any]] = {}
         image_ids = np.zeros(batch.num_rows, np.int64)
-        attributes = attributes_of(batch.column("attributes"))
-        for row, (image_id, uri, width, height) in enumerate(zip(*columns, strict=True)):
+        attributes = Attributes(batch.column("attributes"))
+        ids = attributes.take(SOURCE_ID, "integer").to_pylist() if self.keep_images else None
+        published = zip(
+            *(attributes.take(PLAIN + key, kind).to_pylist() for key, kind in PUBLISHED.items()),
+            strict=True,
+        )
+        others = attributes_of(attributes.left())
+        rows = zip(zip(*columns, strict=True), published, others, strict=True)
+        for row, ((image_id, uri, width, height), said, other) in enumerate(rows):
             size = (width, height) if width and height else self._size(image_id, uri)
             if size is None:
                 continue
             name = self._bring_image(uri)
             self.next_image += 1
-            number = self.next_image
-            extra = attributes[row]
-            if self.keep_images:
-                extra = dict(extra)
-                number = int(extra.pop(SOURCE_ID))
+            number = self.next_image if ids is None else ids[row]
             image_ids[row] = number
-            entry = _Image(number, name, size[0], size[1], extra or None)
+            entry: Any = _Image(number, name, *size, *said, other or None)  # type: ignore[call-arg]
+            if other:
+                entry = _completed(entry, dict(other))
             images.setdefault(splits[row] or "", []).append(entry)
         for split, found in images.items():
             files[split].add_images(found)
@@ -227,6 +239,7 @@ class CocoWriter:
             annotation["keypoints"] = self._keypoints(thing)
             visible = sum(point.visibility != 0 for point in thing.keypoints)
             annotation["num_keypoints"] = visible
+        annotation |= restored(attributes, frozenset(annotation) | _FIELDS)
         if attributes:
             annotation["attributes"] = attributes
         return annotation
@@ -250,20 +263,22 @@ class CocoWriter:
                 entry["keypoints"] = [
                     point.name or f"point {number}" for number, point in enumerate(points, start=1)
                 ]
-            written.append(entry)
+            other = self.notes.get("categories", {}).get(category.name, {})
+            written.append(entry | {key: other[key] for key in other if key not in entry})
         return written
 
 
 class _SplitFile:
     """One JSON file; annotations wait in a file beside it until all images are written."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, notes: Mapping[str, Any]) -> None:
         self.path = path
         self.waiting_path = path.with_name(path.name + ".annotations")
         self.file: IO[bytes] = path.open("wb")
         self.waiting: IO[bytes] = self.waiting_path.open("w+b")
         self.images = self.objects = 0
-        self.file.write(b'{"info":{},"licenses":[],"images":[')
+        head = {"info": notes.get("info", {}), "licenses": notes.get("licenses", [])}
+        self.file.write(_encoder.encode(head)[:-1] + b',"images":[')
 
     def add_images(self, entries: list[Any]) -> None:
         _append(self.file, entries, self.images)
@@ -283,6 +298,23 @@ class _SplitFile:
         self.file.close()
         self.waiting.close()
         self.waiting_path.unlink(missing_ok=True)
+
+
+def _notes(dataset: Dataset) -> Mapping[str, Any]:
+    """What the COCO files that the dataset comes from said of themselves."""
+    found: dict[str, Any] = {}
+    for step in dataset.manifest.lineage:
+        notes = step.notes.get("coco", {})
+        found |= notes if isinstance(notes, dict) else {}
+    return found
+
+
+def _completed(entry: _Image, attributes: dict[str, Any]) -> dict[str, Any]:
+    """An image with keys beyond those of the published files."""
+    whole: dict[str, Any] = msgspec.to_builtins(entry)
+    whole.pop("attributes", None)
+    whole |= restored(attributes, frozenset(whole) | _FIELDS)
+    return whole | ({"attributes": attributes} if attributes else {})
 
 
 def _append(file: IO[bytes], entries: list[Any], before: int) -> None:
