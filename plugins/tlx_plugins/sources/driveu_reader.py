@@ -16,11 +16,14 @@ from tlx.media import image_header
 from tlx.model import AttributeValue, Box, Object, Origin, Record, replace
 from tlx.orientation import Ground, ground_of
 from tlx_plugins.sources.driveu_classes import Classes
+from tlx_plugins.sources.driveu_decoder import is_raw_name
 from tlx_plugins.sources.driveu_entries import Entry, Frame, Light
 from tlx_plugins.sources.driveu_file import LabelFile
 from tlx_plugins.sources.driveu_identity import KNOWN_WORDS, UNKNOWN, strange
 from tlx_plugins.sources.driveu_index import Found, FrameIndex
 from tlx_plugins.sources.driveu_layout import find_images, reading_order
+
+_RAW = (".tiff", ".tif")
 
 if TYPE_CHECKING:
     from tlx_plugins.sources.driveu import DriveuOptions
@@ -80,6 +83,7 @@ class DriveuReader:
             hint = "Say where the folders of the cities lie with --images FOLDER"
             self._report("no-images", message, self.images.root, "kept", hint)
         bare: Counter[str] = Counter()
+        unknown_raw = 0
         any_record = False
         for found in self.context.progress.track(
             self.index.frames(), "reading frames", self.index.count
@@ -93,10 +97,19 @@ class DriveuReader:
                 record = self._with_proxy(record)
             if record is not None:
                 any_record = True
+                is_tiff = record.uri.lower().endswith(_RAW)
+                unknown_raw += here and is_tiff and not is_raw_name(record.uri)
                 yield record
         for city, count in sorted(bare.items()):
             message = f"{count} frames of {city} have no image folder here; kept without images."
             self._report("no-images", message, self.images.root, "kept")
+        if unknown_raw:
+            message = (
+                f"{unknown_raw} TIFF images are not named as the data set names them "
+                "(City/CityN/SEQUENCE/..._k0.tiff), so tlx cannot know that they are raw."
+            )
+            hint = "Name them so, or have 8-bit copies made with --proxies FOLDER"
+            self._report("bayer-images", message, self.images.root, "kept", hint)
         self.index.report_sums()
         if not any_record:
             message = "no frame could be read: all were left out."
