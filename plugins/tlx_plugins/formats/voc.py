@@ -25,6 +25,7 @@ _TRAITS = Traits(
         "frame": "Pascal VOC has no frame numbers",
         "labels": "Pascal VOC has no image-level labels",
         "objects.keypoints": "Pascal VOC has no keypoints",
+        "objects.shape": "Pascal VOC has no lines, ellipses and cuboids",
         "objects.segmentation.counts": "masks are not written, only polygons",
     },
     assumes={

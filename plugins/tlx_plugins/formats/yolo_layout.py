@@ -75,7 +75,7 @@ def _has_names(path: Path) -> bool:
     try:
         with path.open("rb") as file:
             return (
-                re.search(rb"^[\"']?names[\"']?\s*:", file.read(1 << 20), re.MULTILINE) is not None
+                re.search(rb"^(?:\xef\xbb\xbf)?[\"']?names[\"']?\s*:", file.read(1 << 20), re.MULTILINE) is not None
             )
     except OSError:
         return False
