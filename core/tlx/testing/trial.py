@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,10 +66,8 @@ class Trial:
 
     def traits(self, given: Values | None = None) -> Traits:
         """What the format declares for its options."""
-        declared = self.plugin.traits
-        if not inspect.ismethod(declared):
-            return declared  # type: ignore[no-any-return]
-        return declared(self.options({**self.write_options, **(given or {})}))  # type: ignore[no-any-return]
+        chosen = self.options({**self.write_options, **(given or {})})
+        return self.plugin.traits(chosen)  # type: ignore[no-any-return]
 
     def read(self, root: Path, policy: Policy = "fail", **given: Any) -> Read:
         """Read a path to its end, as records."""
