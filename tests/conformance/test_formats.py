@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tlx.testing import FormatChecks
 from tlx_plugins.formats.coco import CocoFormat
 from tlx_plugins.formats.csv_format import CsvFormat
@@ -9,13 +11,34 @@ from tlx_plugins.formats.tfrecord import TfrecordFormat
 from tlx_plugins.formats.voc import VocFormat
 from tlx_plugins.formats.yolo import YoloFormat
 
+# pycocotools on NumPy 2.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+LOSSES = (
+    "every_field_survives_or_is_declared",
+    "what_is_declared_lost_is_lost",
+    "what_is_not_stated_stays_so",
+)
+
 
 class TestYolo(FormatChecks):
     plugin = YoloFormat()
 
 
+class TestYoloOutlines(FormatChecks):
+    plugin = YoloFormat()
+    write_options = {"task": "segment"}
+    only = LOSSES
+
+
 class TestVoc(FormatChecks):
     plugin = VocFormat()
+
+
+class TestVocWholePixels(FormatChecks):
+    plugin = VocFormat()
+    write_options = {"corners": "integer"}
+    only = LOSSES
 
 
 class TestCoco(FormatChecks):
@@ -38,3 +61,10 @@ class TestCsv(FormatChecks):
 class TestTfrecord(FormatChecks):
     plugin = TfrecordFormat()
     returns_anyway = {"objects.rotation": "TensorFlow does not see the key that tlx adds"}
+
+
+class TestTfrecordMasks(FormatChecks):
+    plugin = TfrecordFormat()
+    write_options = {"masks": True}
+    returns_anyway = TestTfrecord.returns_anyway
+    only = LOSSES

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import importlib
 import importlib.util
 import io
@@ -16,7 +16,10 @@ from pathlib import Path
 from typing import Any
 
 HEAVY = frozenset(
-    "numpy pyarrow torch torchvision tensorflow fiftyone PIL lxml pandas cv2 scipy sklearn".split()
+    {
+        *("numpy", "pyarrow", "PIL", "lxml", "pandas", "scipy", "sklearn", "cv2"),
+        *("torch", "torchvision", "tensorflow", "fiftyone"),
+    }
 )
 """What discovery must not import: it would make ``tlx --help`` slow."""
 
@@ -73,8 +76,8 @@ def move_clock(package: str) -> None:
     for name, value in changed.items():
         setattr(time, name, value)
     own = [m for name, m in sys.modules.items() if name.split(".")[0] == package]
-    dates = types.SimpleNamespace(**{**vars(datetime), "datetime": _Moment, "date": _Day})
-    others = [(datetime, dates), (datetime.datetime, _Moment), (datetime.date, _Day)]
+    dates = types.SimpleNamespace(**{**vars(dt), "datetime": _Moment, "date": _Day})
+    others = [(dt, dates), (dt.datetime, _Moment), (dt.date, _Day)]
     others += list(originals)
     for module in own:
         for name, value in list(vars(module).items()):
@@ -83,28 +86,28 @@ def move_clock(package: str) -> None:
                     setattr(module, name, new)
 
 
-class _Moment(datetime.datetime):
+class _Moment(dt.datetime):
     """A moment whose now is that of the moved clock."""
 
     @classmethod
-    def now(cls, tz: datetime.tzinfo | None = None) -> Any:
+    def now(cls, tz: dt.tzinfo | None = None) -> Any:
         return cls.fromtimestamp(time.time(), tz)
 
     @classmethod
     def utcnow(cls) -> Any:
-        return cls.fromtimestamp(time.time(), datetime.UTC).replace(tzinfo=None)
+        return cls.fromtimestamp(time.time(), dt.UTC).replace(tzinfo=None)
 
     @classmethod
     def today(cls) -> Any:
-        return cls.fromtimestamp(time.time())  # noqa: DTZ006 - as the original
+        return cls.fromtimestamp(time.time())
 
 
-class _Day(datetime.date):
+class _Day(dt.date):
     """A day whose today is that of the moved clock."""
 
     @classmethod
     def today(cls) -> Any:
-        return cls.fromtimestamp(time.time())  # noqa: DTZ012 - as the original
+        return cls.fromtimestamp(time.time())
 
 
 def heavy(plugin: Any) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Self
 
 
 class _Entries:
@@ -22,7 +22,7 @@ class _Entries:
     def __next__(self) -> Any:
         return next(self._rest)
 
-    def __enter__(self) -> _Entries:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *args: object) -> None:
@@ -44,7 +44,7 @@ def reversed_listings() -> Iterator[None]:
     def listdir(path: Any = ".") -> Any:
         return sorted(names(path), reverse=True)
 
-    os.scandir, os.listdir = scandir, listdir  # type: ignore[assignment]
+    os.scandir, os.listdir = scandir, listdir
     try:
         yield
     finally:

@@ -12,15 +12,14 @@ from tlx import options as option_values
 from tlx.api import Availability
 from tlx.errors import TlxError
 from tlx.host import KINDS as PROTOCOLS
-from tlx.testing.conformance import check, require
+from tlx.testing.conformance import KINDS, check, require
 from tlx.testing.processes import in_child
 from tlx.testing.trial import Trial
 
-_ALL = ("source", "format", "backend", "viewer", "command")
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
 
-@check(*_ALL)
+@check(*KINDS)
 def it_has_a_name_and_a_summary(trial: Trial) -> None:
     """The name is typed on the command line, the summary is one line of its help."""
     plugin = trial.plugin
@@ -35,7 +34,7 @@ def it_has_a_name_and_a_summary(trial: Trial) -> None:
     require(one_line, f"the summary of {plugin.name} is not one line: {summary!r}.")
 
 
-@check(*_ALL)
+@check(*KINDS)
 def it_satisfies_its_protocol(trial: Trial) -> None:
     """Every member of the kind's protocol in tlx.api is there."""
     plugin = trial.plugin
@@ -43,7 +42,7 @@ def it_satisfies_its_protocol(trial: Trial) -> None:
     require(fits, f"{trial.name} satisfies no protocol of tlx.api; compare it with the docs there.")
 
 
-@check(*_ALL)
+@check(*KINDS)
 def its_options_are_documented(trial: Trial) -> None:
     """Options are one frozen dataclass whose fields have a type, a default and a docstring."""
     kind = trial.plugin.options
@@ -80,9 +79,9 @@ def _is_plain(kind: Any) -> bool:
     return kind in (str, int, float, bool, Path)
 
 
-@check(*_ALL, slow=True)
+@check(*KINDS, slow=True)
 def importing_it_is_light(trial: Trial) -> None:
-    """Discovery imports the module of every plugin: it must not import numpy, torch and the like."""
+    """Discovery imports the module of every plugin: no numpy, torch and the like with it."""
     heavy = in_child(trial.plugin, "heavy", trial.room)
     require(
         not heavy,

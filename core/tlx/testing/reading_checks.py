@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -120,10 +121,10 @@ def records_are_well_formed(trial: Trial) -> None:
     names = found.taxonomy.names
     require(len(set(names)) == len(names), f"{trial.name} names a class twice: {names}.")
     for record in found.records:
-        _well_formed(trial, record, root, frozenset(names))
+        _well_formed(record, root, frozenset(names))
 
 
-def _well_formed(trial: Trial, record: Record, root: Path, names: frozenset[str]) -> None:
+def _well_formed(record: Record, root: Path, names: frozenset[str]) -> None:
     image_id = record.image_id
     if "://" not in record.uri:
         relative = not record.uri.startswith("/") and "\\" not in record.uri and record.uri
@@ -152,32 +153,6 @@ def frames_name_their_clip(trial: Trial) -> None:
             f"{record.image_id} has a frame number or tracks but no group.",
             "Give the clip as the group, so that a split keeps it together.",
         )
-
-
-@check("source", "format")
-def a_clip_stays_in_one_split(trial: Trial) -> None:
-    """A split by sequence of what was read has no clip in two parts."""
-    from tlx.splitting import assign, units, with_splits
-    from tlx.testing.trial import store
-
-    found = trial.read(trial.material())
-    groups = {r.group for r in found.records if r.group is not None}
-    if len(groups) < 2:
-        return
-    dataset = store(trial.room / "a.tlx", found.records, found.taxonomy, found.media_root)
-    chosen = assign(units(dataset, "sequence"), {"train": 0.5, "val": 0.5}, stratify=False, seed=0)
-    split = store(
-        trial.room / "b.tlx",
-        with_splits(dataset, chosen, "sequence"),
-        found.taxonomy,
-        found.media_root,
-    )
-    parts: dict[str, set[str | None]] = {}
-    for record in split.records():
-        if record.group is not None:
-            parts.setdefault(record.group, set()).add(record.split)
-    leaked = sorted(group for group, splits in parts.items() if len(splits) > 1)
-    require(not leaked, f"the clip {leaked[:1]} is in several splits.")
 
 
 @check("source", "format")
@@ -330,7 +305,7 @@ def reading_holds_little_in_memory(trial: Trial) -> None:
     for images in (SHORT, LONG):
         root = trial.many(images)
         trial.read(root) if images == SHORT else None
-        peaks.append(peak_memory(lambda root=root: _drain(trial, root)))
+        peaks.append(peak_memory(partial(_drain, trial, root)))
     require_flat(f"reading {LONG} images, {trial.name}", *peaks)
 
 
@@ -347,7 +322,7 @@ def _outcome(trial: Trial, path: Path, what: str | None = None) -> Read | TlxErr
     found: Read | TlxError
     for policy in ("fail", "skip"):
         try:
-            found = trial.read(path, policy)  # type: ignore[arg-type]
+            found = trial.read(path, policy)
         except TlxError as error:
             require(str(error).strip(), f"{trial.name} raises an error without words for {what}.")
             found = error
@@ -355,5 +330,3 @@ def _outcome(trial: Trial, path: Path, what: str | None = None) -> Read | TlxErr
             kind, words = type(error).__name__, re.sub(r"\s+", " ", str(error))[:200]
             broken(f"{trial.name} raises {kind} for {what or path.name}: {words}")
     return found
-
-

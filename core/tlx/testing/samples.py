@@ -10,6 +10,7 @@ from pathlib import Path
 from tlx.dataset import Dataset
 from tlx.file_names import output_name
 from tlx.model import (
+    AttributeValue,
     Box,
     Category,
     Keypoint,
@@ -45,7 +46,7 @@ def draw(media: Path, names: Iterable[str], size: tuple[int, int] = (WIDTH, HEIG
     from PIL import Image
 
     for name in names:
-        dice = random.Random(name)
+        dice = random.Random(name)  # noqa: S311 - the same picture each time
         pixels = dice.randbytes(12)
         image = Image.frombytes("RGB", (2, 2), pixels).resize(size)
         path = media / name
@@ -59,9 +60,8 @@ def _made(room: Path, records: list[Record], taxonomy: Taxonomy | Iterable[str])
     return store(room / "sample.tlx", records, taxonomy, media)
 
 
-def plain_sample(room: Path, *, images: Iterable[str] = IMAGES, split: str | None = None) -> Dataset:
+def plain_sample(room: Path, split: str | None = None) -> Dataset:
     """Boxes and nothing else: each image but the last has two, with parts of pixels."""
-    names = list(images)
     records = [
         Record(
             image_id=name,
@@ -70,13 +70,13 @@ def plain_sample(room: Path, *, images: Iterable[str] = IMAGES, split: str | Non
             height=HEIGHT,
             split=split,
             objects=()
-            if number == len(names) - 1 and number
+            if number == len(IMAGES) - 1
             else (
                 Object(category=NAMES[number % 3], box=Box(3.25, 4.5, 20.125 + number, 30.75)),
                 Object(category=NAMES[4], box=Box(0, 0, WIDTH, HEIGHT)),
             ),
         )
-        for number, name in enumerate(names)
+        for number, name in enumerate(IMAGES)
     ]
     return _made(room, records, NAMES)
 
@@ -99,11 +99,11 @@ BAD_BOXES = {
 }
 
 
-def numbered_sample(
-    room: Path, names: Sequence[str], classes: Sequence[str] = ("car",)
-) -> Dataset:
-    """One object in each image, whose box begins at the image's number; images are there only
-    where a name can be one of a file."""
+def numbered_sample(room: Path, names: Sequence[str], classes: Sequence[str] = ("car",)) -> Dataset:
+    """One object in each image, whose box begins at the image's number.
+
+    Images are there only where a name can be one of a file.
+    """
     media = room / "media"
     draw(media, [n for n in names if n == output_name(n) and len(n) < 200])
     records = [
@@ -136,9 +136,7 @@ def large_sample(room: Path, images: int = 240, boxes: int = 40) -> Dataset:
     draw(media, names[:1])
     for name in names[1:]:
         (media / name).symlink_to(media / names[0])
-    records = (
-        Record(image_id=n, uri=n, width=WIDTH, height=HEIGHT, objects=things) for n in names
-    )
+    records = (Record(image_id=n, uri=n, width=WIDTH, height=HEIGHT, objects=things) for n in names)
     batches = (records_to_batch(part) for part in chunked(records, 16))
     return store(room / "sample.tlx", batches, ["car"], media)
 
@@ -146,7 +144,12 @@ def large_sample(room: Path, images: int = 240, boxes: int = 40) -> Dataset:
 def full_sample(room: Path) -> Dataset:
     """Every field of the schema is stated at least once."""
     polygons = ((10.25, 8.0, 50.5, 8.0, 50.5, 40.75), (1.0, 1.0, 6.5, 1.0, 6.5, 7.0, 1.0, 7.0))
-    attributes = {"weather": "rain, \"heavy\" & <cold> äöü", "number": 7, "gain": 0.1, "wet": True}
+    attributes: dict[str, AttributeValue] = {
+        "weather": 'rain, "heavy" & <cold> äöü',
+        "number": 7,
+        "gain": 0.1,
+        "wet": True,
+    }
     points = tuple(Keypoint(5.5 + n, 6.25 + n, n % 3, f"point {n}") for n in (0, 1, 2))
     things = (
         Object(
@@ -184,12 +187,12 @@ def full_sample(room: Path) -> Dataset:
         ),
         Object(category=NAMES[6], box=Box(4, 5, 30, 31), object_id="22", keypoints=points),
     )
-    facts = {"width": WIDTH, "height": HEIGHT}
     records = [
         Record(
             image_id=IMAGES[0],
             uri=IMAGES[0],
-            **facts,
+            width=WIDTH,
+            height=HEIGHT,
             split="train",
             group="drive 1",
             frame=3,
@@ -200,13 +203,14 @@ def full_sample(room: Path) -> Dataset:
         Record(
             image_id=IMAGES[1],
             uri=IMAGES[1],
-            **facts,
+            width=WIDTH,
+            height=HEIGHT,
             split="val",
             group="drive 1",
             frame=4,
             objects=(Object(category=NAMES[2], box=Box(1.1, 2.2, 33.3, 44.4), object_id="23"),),
         ),
-        Record(image_id=IMAGES[3], uri=IMAGES[3], **facts, split="val"),
+        Record(image_id=IMAGES[3], uri=IMAGES[3], width=WIDTH, height=HEIGHT, split="val"),
     ]
     classes = tuple(Category(name=name) for name in NAMES)
     return _made(room, records, Taxonomy(classes))

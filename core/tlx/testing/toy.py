@@ -116,9 +116,7 @@ class ToyFormat:
                     context.issues.report(Issue("unsafe-name", message, record.image_id))
                     continue
                 file.write(encoder.encode(record) + b"\n")
-                bring(
-                    dataset.image_path(record.uri), dest / "images", record.uri, options.media
-                )
+                bring(dataset.image_path(record.uri), dest / "images", record.uri, options.media)
                 images, objects = images + 1, objects + len(record.objects)
         return WriteReport((FILE,), images, objects)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -30,7 +29,7 @@ def state(folder: Path) -> Tree:
 
 def _content(path: Path) -> str:
     if path.is_symlink():
-        return f"link to {os.readlink(path)}"
+        return f"link to {path.readlink()}"
     if path.is_dir():
         return "folder"
     if not path.is_file():
