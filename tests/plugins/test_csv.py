@@ -358,10 +358,11 @@ def test_bad_rows_have_a_place_and_leave_the_others(tmp_path: Path, row: str, co
 @pytest.mark.parametrize(
     ("policy", "expected"),
     [
-        ("report", [(-5, 0, 20, 20), (50, 0, 120, 20)]),
+        (None, [(-5, 0, 20, 20), (50, 0, 120, 20)]),
         ("keep", [(-5, 0, 20, 20), (50, 0, 120, 20), (9, 9, 5, 5)]),
         ("clip", [(0, 0, 20, 20), (50, 0, 100, 20)]),
         ("drop", []),
+        ("fail", []),
     ],
 )
 def test_boxes_that_leave_the_image(tmp_path: Path, policy: str, expected: list[Any]) -> None:
@@ -492,7 +493,7 @@ class TestWriting:
         item = Object(category="x", rotation=5.0, attributes={"k": 1}, box=Box(0, 0, 1, 1))
         record = Record(image_id="a", uri="a.jpg", labels=(Label("x"),), objects=(item,))
         dataset = store(tmp_path / "d.tlx", [record], ("x",), tmp_path)
-        lost = {loss.field for loss in find_loss(dataset, FORMAT.traits)}
+        lost = {loss.field for loss in find_loss(dataset, FORMAT.traits(FORMAT.options()))}
         assert lost == {"labels", "objects.attributes", "objects.rotation"}
 
     def test_what_cannot_be_written_is_reported(self, tmp_path: Path) -> None:

@@ -152,10 +152,13 @@ def test_everything_comes_back_but_the_declared_loss(tmp_path: Path, whole: Data
         assert after == msgspec.structs.replace(
             before, width=size[0], height=size[1], objects=objects, origin=after.origin
         )
-    lost = {loss.field for loss in find_loss(whole, FORMAT.traits)}
+    found_loss = find_loss(whole, FORMAT.traits(FORMAT.options()))
+    lost = {loss.field for loss in found_loss if loss.kind != "assumed"}
     assert lost == {
         "objects.segmentation", "objects.rotation", "objects.box", "objects.keypoints",
     }  # fmt: skip
+    with_masks = find_loss(whole, FORMAT.traits(FORMAT.options(masks=True)))
+    assert {loss.field: loss.kind for loss in with_masks}["objects.segmentation"] == "rounded"
 
 
 def test_image_bytes_are_untouched_both_ways(tmp_path: Path, whole: Dataset, judge: Any) -> None:
@@ -442,12 +445,12 @@ def test_other_kinds_of_images_are_encoded_anew_on_request(
 @pytest.mark.parametrize(
     ("box", "policy", "expected"),
     [
-        (Box(-5, 0, 50, 40), "report", "box-outside"),
-        (Box(-0.5, 0, 50, 40), "report", [-0.5]),
+        (Box(-5, 0, 50, 40), None, "box-outside"),
+        (Box(-0.5, 0, 50, 40), None, [-0.5]),
         (Box(-5, 0, 50, 40), "clip", [0.0]),
         (Box(-5, 0, 50, 40), "keep", [-5.0]),
         (Box(-5, 0, 50, 40), "drop", []),
-        (Box(9, 9, 9, 20), "report", "degenerate-box"),
+        (Box(9, 9, 9, 20), None, "degenerate-box"),
         (Box(9, 9, 9, 20), "keep", [9.0]),
         (Box(float("nan"), 9, 9, 20), "drop", []),
         (Box(float("nan"), 9, 9, 20), "keep", "bad-box"),
