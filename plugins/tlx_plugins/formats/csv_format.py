@@ -85,6 +85,10 @@ class CsvOptions(BadInputOptions):
     size; auto: corners if at least half of the boxes have their second corner right of and below
     the first."""
 
+    images: str | None = None
+    """Reading: the folder of the images, such as one of tlx fetch; by default that of the
+    tables."""
+
     split: str | None = None
     """Reading: the split of all images without one in the table; by default what a folder or the
     name of the table says (train, valid, test)."""
@@ -150,7 +154,7 @@ class CsvFormat:
             raise UsageError(f"{root} does not exist.", hint="Give a table or its folder.")
         check_encoding(options.encoding)
         base = root.parent if root.is_file() else root
-        images = Images(base)
+        images = Images(_image_folder(base, options.images))
         names = image_names(images.paths)
         if root.is_file():
             found = [root.name]
@@ -182,9 +186,9 @@ class CsvFormat:
             context.issues.report(
                 Issue("unusable-table", wrong.message, place, line, "skipped", wrong.hint)
             )
-        reader = CsvReader(images, tables, options, context)
+        reader = CsvReader(base, images, tables, options, context)
         files = tuple(base / name for name, _ in tables)
-        return Reading(base, reader.records(), reader.taxonomy, files)
+        return Reading(images.root, reader.records(), reader.taxonomy, files)
 
     def write(
         self, dataset: Dataset, dest: Path, options: CsvOptions, context: Context
@@ -198,6 +202,15 @@ class CsvFormat:
         from tlx_plugins.formats.csv_writer import CsvWriter
 
         return CsvWriter(dataset, dest, options, context).write()
+
+
+def _image_folder(base: Path, images: str | None) -> Path:
+    if images is None:
+        return base
+    for folder in (Path(images).expanduser(), base / images):
+        if folder.is_dir():
+            return folder
+    raise UsageError(f"the folder of images {images} does not exist.", hint="Mend --images.")
 
 
 def _look(path: Path, name: str) -> Match:

@@ -7,7 +7,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import floor, isnan
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tlx.context import Context
@@ -206,7 +205,7 @@ class RoadJoin:
             self._issue("ambiguous-image", message, sight.file, sight.line, "skipped")
             return None
         if is_url(sight.image):
-            return sight.image
+            return sight.image  # Nobody has fetched it yet.
         if not clean(sight.image):
             self._issue("no-image", f"{sight.image!r} is no image.", sight.file, sight.line)
             return None
@@ -245,12 +244,13 @@ class RoadJoin:
         if segment is not None:
             attributes |= segment.attributes
             attributes[BAG] = segment.name
+            attributes["labels_from"] = f"{segment.file}:{segment.line}"
             if not isnan(segment.start):
                 attributes |= {"segment_from_m": segment.start, "segment_to_m": segment.end}
         attributes |= sight.attributes
         for name, value in (
-            ("road", sight.road),
-            ("carriageway", sight.carriageway),
+            ("road", segment.road if segment is not None else sight.road),
+            ("carriageway", segment.carriageway if segment is not None else sight.carriageway),
             ("chainage_m", sight.position),
         ):
             if value not in {None, ""}:
@@ -284,7 +284,7 @@ class RoadJoin:
         action: str = "skipped",
         hint: str | None = None,
     ) -> None:
-        place = str(Path(self.images.root) / file)
+        place = str((self.reader.root if file in self.reader.files else self.images.root) / file)
         self.context.issues.report(Issue(code, message, place, line, action, hint))
 
 

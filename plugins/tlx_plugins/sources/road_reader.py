@@ -84,6 +84,7 @@ class RoadReader:
         self.segments: dict[tuple[str, str, float, float, str], Segment] = {}
         self.sights: list[Sight] = []
         self.file = ""
+        self.files = frozenset(table.name for table in tables)
         missing: list[list[str]] = []
         for table in tables:
             self.file = table.name
