@@ -15,6 +15,7 @@ from tlx_plugins.sources.cvat import CvatSource
 from tlx_plugins.sources.driveu import DriveuSource
 from tlx_plugins.sources.labelbox import LabelboxSource
 from tlx_plugins.sources.lisa import LisaSource
+from tlx_plugins.sources.lisa_signs import LisaSignSource
 from tlx_plugins.sources.road_csv import RoadCsvSource
 from tlx_plugins.viewers.fiftyone_app import FiftyOneViewer
 
@@ -22,7 +23,14 @@ from tlx_plugins.viewers.fiftyone_app import FiftyOneViewer
 @hookimpl
 def tlx_sources() -> list[Source]:
     """Readers of published datasets and of labelling tools' exports."""
-    return [CvatSource(), DriveuSource(), LabelboxSource(), LisaSource(), RoadCsvSource()]
+    return [
+        CvatSource(),
+        DriveuSource(),
+        LabelboxSource(),
+        LisaSource(),
+        LisaSignSource(),
+        RoadCsvSource(),
+    ]
 
 
 @hookimpl

@@ -6,7 +6,9 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from math import floor, isnan
+from itertools import pairwise
+from math import floor, inf, isnan
+from statistics import median
 from typing import TYPE_CHECKING
 
 from tlx.context import Context
@@ -16,14 +18,16 @@ from tlx.media import image_size
 from tlx.model import BAG, AttributeValue, Label, Origin, Record
 from tlx_plugins.formats.csv_images import Images, clean, is_url
 from tlx_plugins.sources.road_reader import RoadReader, Sight
-from tlx_plugins.sources.road_segments import Network, Segment
+from tlx_plugins.sources.road_segments import Network, Segment, road_key
 from tlx_plugins.sources.road_units import metres
 
 if TYPE_CHECKING:
     from tlx_plugins.sources.road_csv import RoadOptions
 
-_FEW = 0.1
-_MOST = 0.5
+_FEW, _MOST = 0.1, 0.5
+"""Shares of images on segments that tell a wrong unit from a right one."""
+_NEAREST = 0.5
+"""Metres between images that no survey goes below."""
 _FIELD = re.compile(r"\\\{(road|carriageway|chainage|camera|any)\\\}")
 _FORMS = {
     "road": r"(?P<road>.+?)",
@@ -114,24 +118,33 @@ class RoadJoin:
         return sights
 
     def _check_units(self, sights: Sequence[Sight], network: Network) -> None:
-        """Refuse positions of images that only fit the segments in another unit."""
+        """Refuse positions of images that only fit the segments in another unit.
+
+        Told by images that are nowhere on a segment, or all within centimetres of each other.
+        """
         free = [s for s in sights if s.segment is None and s.position is not None][:5000]
         if self.options.image_units != "auto" or not free or not len(network):
             return
-        shares = {
-            factor: sum(self._at(sight, network, factor) for sight in free) / len(free)
+        here, more, less = (
+            sum(self._at(sight, network, factor) for sight in free) / len(free)
             for factor in (1.0, 1000.0, 0.001)
-        }
-        for factor, unit in ((1000.0, "km"), (0.001, "m")):
-            if shares[1.0] < _FEW and shares[factor] > _MOST:
-                wrong = "images" if factor == 1000.0 else "segments"
-                flag = "--image-units km" if factor == 1000.0 else f"--units {unit}"
-                raise DataError(
-                    f"{shares[1.0]:.0%} of the images lie on a segment; if the positions of the "
-                    f"{wrong} were {unit}, {shares[factor]:.0%} would.",
-                    place=self.images.root,
-                    hint=f"Say what they are: {flag}, or --image-units m if they are right.",
-                )
+        )
+        place, flag = self.images.root, "--image-units m"
+        if more > _MOST and (here < _FEW or _spacing(free) < _NEAREST):
+            raise DataError(
+                f"the positions of the images look like km: {here:.0%} of the images lie on a "
+                f"segment if they are metres, typically {_spacing(free):g} m apart, and {more:.0%} "
+                "if they are km.",
+                place=place,
+                hint=f"Say what they are: --image-units km, or {flag} if that is right.",
+            )
+        if less > _MOST and here < _FEW:
+            raise DataError(
+                f"{here:.0%} of the images lie on a segment; if the segments' ends were a thousand "
+                f"times larger, {less:.0%} would.",
+                place=place,
+                hint=f"Say what the segments' ends are: --units km, or {flag} if all is right.",
+            )
 
     @staticmethod
     def _at(sight: Sight, network: Network, factor: float) -> bool:
@@ -296,6 +309,15 @@ def _order(entry: _Found) -> tuple[object, ...]:
     line = segment.line if segment is not None else 0
     position = entry.sight.position
     return road, way, start, line, position if position is not None else -1.0, entry.uri
+
+
+def _spacing(sights: Sequence[Sight]) -> float:
+    """The median distance of neighbouring images of a road, in metres; infinite for one image."""
+    places: dict[str, set[float]] = defaultdict(set)
+    for sight in sights:
+        places[road_key(sight.road)].add(sight.position or 0.0)
+    gaps = [b - a for found in places.values() for a, b in pairwise(sorted(found))]
+    return median(gaps) if gaps else inf
 
 
 def name_pattern(text: str) -> re.Pattern[str]:

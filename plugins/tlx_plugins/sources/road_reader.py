@@ -20,7 +20,7 @@ from tlx_plugins.sources.road_codes import CodeBook
 from tlx_plugins.sources.road_labels import LabelReader, merge
 from tlx_plugins.sources.road_segments import Segment, road_key
 from tlx_plugins.sources.road_tables import RoadTable
-from tlx_plugins.sources.road_units import Unit, metres
+from tlx_plugins.sources.road_units import Unit, degrees, metres
 
 if TYPE_CHECKING:
     from tlx_plugins.sources.road_csv import RoadOptions
@@ -316,9 +316,9 @@ class RoadReader:
     def _place_facts(self, row: Row, table: RoadTable) -> dict[str, AttributeValue]:
         facts: dict[str, AttributeValue] = {}
         for part in ("latitude", "longitude"):
-            value = metres(table.cell(row, part), "m") if table.cell(row, part) else None
+            value = degrees(table.cell(row, part))
             if value is not None:
-                facts[part] = float(table.cell(row, part).replace(",", "."))
+                facts[part] = value
         if camera := table.cell(row, "camera"):
             facts["camera"] = camera
         return facts

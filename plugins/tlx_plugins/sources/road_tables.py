@@ -82,11 +82,7 @@ def glance(path: Path, name: str) -> RoadTable | None:
             from tlx_plugins.sources.road_workbook import words
 
             return RoadTable(name, find_columns(words(path)), [], [])
-        with path.open("rb") as file:
-            data = file.read(_FIRST_BYTES)
-        if len(data) == _FIRST_BYTES:
-            data = data[: data.rfind(b"\n") + 1]
-        return parse_table(data, path, name)
+        return parse_table(csv_text.first_lines(path, _FIRST_BYTES), path, name)
     except (OSError, DataError):
         return None
 

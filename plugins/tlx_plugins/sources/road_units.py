@@ -12,7 +12,7 @@ METRES = {"m": 1.0, "km": 1000.0, "mile": 1609.344}
 _STATED = re.compile(
     r"(?i)(?:^|[\s_(\[.-])(?:(k)ilomet(?:er|re)s?|(k)m|(m)iles?|(m)i|m|met(?:er|re)s?)(?:$|[\s_)\].-])"
 )
-_NUMBER = re.compile(r"[-+]?(?:[0-9]{1,12}(?:[.,][0-9]{0,9})?|[.,][0-9]{1,9})")
+_NUMBER = re.compile(r"[-+]?(?:[0-9]{1,12}(?:[.,][0-9]{0,17})?|[.,][0-9]{1,17})")
 _POST = re.compile(r"([0-9]{1,6})\s*\+\s*([0-9]{1,3}(?:[.,][0-9]{1,3})?)")
 
 
@@ -27,6 +27,14 @@ def stated_unit(title: str) -> Unit | None:
         return None
     kilo, kilo_short, mile, mile_short = match.groups()
     return "km" if kilo or kilo_short else "mile" if mile or mile_short else "m"
+
+
+def degrees(text: str) -> float | None:
+    """A latitude or longitude in degrees; None for what is none."""
+    if not text.isascii() or _NUMBER.fullmatch(text) is None:
+        return None
+    value = float(text.replace(",", "."))
+    return value if abs(value) <= 180 else None
 
 
 def metres(text: str, unit: str) -> float | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import zipfile
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,8 @@ from tlx.errors import DataError, MissingExtra
 from tlx_plugins import safe_zip
 from tlx_plugins.formats.csv_text import Row
 
+_GLANCE = 1 << 16
+_TEXT = re.compile(r"<t(?:\s[^>]*)?>([^<]*)</t>")
 _WIDEST = 1000
 _LONGEST = 1_100_000
 """Rows of a sheet: Excel itself ends at 1,048,576."""
@@ -72,17 +73,18 @@ def words(path: Path) -> list[str]:
     Raises:
         DataError: If it is no workbook.
     """
+    found: list[str] = []
     with safe_zip.opened(path) as archive:
         names = dict(safe_zip.members(archive))
-        info = names.get("xl/sharedStrings.xml")
-        if info is None:
-            return []
-        with safe_zip.open_member(archive, info) as stream:
-            try:
-                head = stream.read(1 << 16).decode("utf-8", "replace")
-            except (zipfile.BadZipFile, OSError) as error:
-                raise DataError(f"is no workbook: {error}.", place=path) from error
-    return re.findall(r"<t[^>]*>([^<]*)</t>", head)[:400]
+        # Texts lie together in a part of their own, or in the cells themselves.
+        for name in ("xl/sharedStrings.xml", "xl/worksheets/sheet1.xml"):
+            info = names.get(name)
+            if info is None:
+                continue
+            with safe_zip.open_member(archive, info) as stream:
+                head = stream.read(_GLANCE).decode("utf-8", "replace")
+            found += _TEXT.findall(head)
+    return found[:400]
 
 
 def _text(value: Any) -> str:
