@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -25,6 +25,7 @@ _TRAITS = Traits(
         "frame": "Pascal VOC has no frame numbers",
         "labels": "Pascal VOC has no image-level labels",
         "objects.keypoints": "Pascal VOC has no keypoints",
+        "objects.shape": "Pascal VOC has no lines, ellipses and cuboids",
         "objects.segmentation.counts": "masks are not written, only polygons",
     },
     assumes={
@@ -83,9 +84,10 @@ class VocFormat:
     options = VocOptions
 
     def traits(self, options: VocOptions) -> Traits:
-        """What the format cannot hold, whatever the options."""
-        del options
-        return _TRAITS
+        """What the format cannot hold; corners are rounded only when whole pixels are asked for."""
+        if options.corners == "exact":
+            return _TRAITS
+        return replace(_TRAITS, rounds={"objects.box": "to whole pixels, never to nothing"})
 
     def sniff(self, root: Path) -> Match:
         """Look at the first XML files for the root element of Pascal VOC."""

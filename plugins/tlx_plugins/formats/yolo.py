@@ -26,6 +26,7 @@ _TRAITS = Traits(
         "objects.object_id": "YOLO has no ids",
         "objects.rotation": "the box is written without its rotation",
         "objects.keypoints": "keypoints are not written",
+        "objects.shape": "YOLO has no lines, ellipses and cuboids",
         "objects.track": "YOLO has no tracks",
         "objects.crowd": _NO,
         "objects.difficult": _NO,
