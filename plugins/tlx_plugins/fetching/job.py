@@ -113,7 +113,7 @@ class Job:
             self.say(f"  {there:,} are there already.")
         if self.options.dry_run:
             hosts = Counter(_host(item.url) for item in missing)
-            self.say(f"{len(missing):,} would be fetched from {len(hosts):,} hosts:")
+            self.say(f"{len(missing):,} would be fetched; hosts: {len(hosts):,}")
             for host, count in hosts.most_common(10):
                 self.say(f"  {count:>8,}  {host}")
 
@@ -122,7 +122,9 @@ class Job:
     ) -> None:
         fetched = [entry for entry in done if entry.status == "fetched"]
         size = sum(entry.bytes or 0 for entry in fetched) / (1 << 20)
-        self.say(f"Fetched {len(fetched):,} images, {size:,.1f} MB, in {seconds:.0f} s.")
+        self.say(
+            f"Fetched {len(fetched):,} image{'s' * (len(fetched) != 1)}, {size:,.1f} MB, in {seconds:.0f} s."
+        )
         failed = [entry for entry in done if entry.status == "failed"]
         for reason, count in Counter(entry.reason for entry in failed).most_common():
             self.say(f"  {count:,} failed: {reason}")
@@ -133,7 +135,7 @@ class Job:
             self.say(f"  {left:,} are left: {self.pace.reason.detail} Run it again to go on.")
         noted = sum(entry.note is not None for entry in fetched)
         if noted:
-            self.say(f"  {noted:,} are not what their names or servers say; see the report.")
+            self.say(f"  {noted:,} of them with a note in the report: not what the name says.")
         self.say(f"Report: {report}")
         if not failed and not left and path.suffix.lower() != ".txt":
             self.say(f"Read the labels with: tlx ingest NAME {path} --images {self.options.output}")

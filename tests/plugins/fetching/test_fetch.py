@@ -264,7 +264,7 @@ def test_a_folder_of_something_else_is_left_alone(server: Any, tmp_path: Path) -
 
 def test_a_dry_run_asks_nobody_and_writes_nothing(server: Any, tmp_path: Path) -> None:
     result = fetch(tmp_path, [f"{server.url}/img/1.jpg", "ftp://x/y"], dry_run=True)
-    assert "2 would be fetched" in result["said"]
+    assert "2 would be fetched;" in result["said"]
     assert not server.hits
     assert not (tmp_path / "images").exists()
 

@@ -249,7 +249,7 @@ def test_the_command_says_what_failed_and_ends_with_its_code(
     assert main([*command, "--report", str(report)]) == 6
     said = capsys.readouterr().out
     assert "1 failed: not-found" in said
-    assert "Fetched 1 images" in said
+    assert "Fetched 1 image," in said
     lines = {line["line"]: line for line in json.loads(report.read_text())}
     assert (lines[2]["status"], lines[2]["http_status"]) == ("failed", 404)
     assert (lines[3]["status"], lines[3]["file"]) == ("fetched", "2.jpg")
