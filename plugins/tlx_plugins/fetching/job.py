@@ -22,7 +22,7 @@ from tlx_plugins.fetching.ledger import PARTS, Ledger
 from tlx_plugins.fetching.lists import Listing
 from tlx_plugins.fetching.naming import Names
 from tlx_plugins.fetching.pace import Pace, parse_size
-from tlx_plugins.fetching.report import line_of, write_report
+from tlx_plugins.fetching.report import check_report, line_of, write_report
 from tlx_plugins.fetching.transfer import Limits, Transfer, Wanted
 
 if TYPE_CHECKING:
@@ -75,17 +75,19 @@ class Job:
         self._announce(path, listing, wanted, missing)
         if options.dry_run:
             return self._result(wanted, missing, [])
+        report = options.report or options.output / "fetch-report.csv"
+        check_report(report)
+        done: list[Settled] = []
+        began = time.monotonic()
         with ledger.opened():
-            began = time.monotonic()
             try:
-                done = list(self._fetch_all(missing, ledger))
+                done.extend(self._fetch_all(missing, ledger))
             except KeyboardInterrupt as error:
                 raise Interrupted(
                     "interrupted; what has come is kept.", hint="Run it again to go on."
                 ) from error
-            report = options.report or options.output / "fetch-report.csv"
-            fresh = {identity_of(entry.url) for entry in done}
-            write_report(report, [line_of(item, ledger, fresh) for item in lines])
+            finally:
+                write_report(report, [line_of(item, ledger) for item in lines])
         self._conclude(path, done, missing, report, time.monotonic() - began)
         return self._result(wanted, missing, done) | {"report": str(report)}
 
@@ -94,7 +96,12 @@ class Job:
         workers = max(1, self.options.workers)
         client = Client(self.access, self.pace, workers)
         transfer = Transfer(client, ledger, self.pace, self.limits)
-        results = _in_parallel(transfer.fetch, missing, workers, self.pace)
+
+        def stop() -> None:
+            self.pace.stop()
+            client.hang_up()
+
+        results = _in_parallel(transfer.fetch, missing, workers, self.pace, stop)
         yield from self.context.progress.track(results, "fetching", len(missing))
 
     def _announce(
@@ -122,9 +129,8 @@ class Job:
     ) -> None:
         fetched = [entry for entry in done if entry.status == "fetched"]
         size = sum(entry.bytes or 0 for entry in fetched) / (1 << 20)
-        self.say(
-            f"Fetched {len(fetched):,} image{'s' * (len(fetched) != 1)}, {size:,.1f} MB, in {seconds:.0f} s."
-        )
+        many = "s" * (len(fetched) != 1)
+        self.say(f"Fetched {len(fetched):,} image{many}, {size:,.1f} MB, in {seconds:.0f} s.")
         failed = [entry for entry in done if entry.status == "failed"]
         for reason, count in Counter(entry.reason for entry in failed).most_common():
             self.say(f"  {count:,} failed: {reason}")
@@ -221,7 +227,11 @@ def _plan(listing: Listing, ledger: Ledger) -> tuple[list[Wanted], list[Wanted]]
 
 
 def _in_parallel(
-    work: Callable[[Wanted], Settled], items: Iterable[Wanted], workers: int, pace: Pace
+    work: Callable[[Wanted], Settled],
+    items: Iterable[Wanted],
+    workers: int,
+    pace: Pace,
+    stop: Callable[[], None],
 ) -> Iterator[Settled]:
     """Do the work with threads and yield the results as they come.
 
@@ -244,7 +254,7 @@ def _in_parallel(
                     continue
                 yield result
     finally:
-        pace.stop()
+        stop()
         pool.shutdown(wait=True, cancel_futures=True)
 
 
