@@ -61,8 +61,9 @@ def labelbox(folder: Path) -> Path:
     """Two rows of an NDJSON export, one of them without an object."""
     rows = []
     for number in range(2):
-        box = {"feature_id": f"f{number}", "name": "car", "annotation_kind": "ImageBoundingBox",
-               "bounding_box": {"top": 10.0, "left": 20.0, "height": 30.0, "width": 40.0}}  # fmt: skip
+        corners = {"top": 10.0, "left": 20.0, "height": 30.0, "width": 40.0}
+        box = {"feature_id": f"f{number}", "name": "car", "bounding_box": corners}
+        box["annotation_kind"] = "ImageBoundingBox"
         annotations = {"objects": [box] * (1 - number), "classifications": []}
         label = {"id": f"l{number}", "label_kind": "Default", "annotations": annotations}
         name = f"ä {number}.jpg"

@@ -101,7 +101,7 @@ class Trial:
         self.write(plain_sample(self.classes, self.room / f"{name}-input"), folder)
         return folder
 
-    def many(self, images: int = 80) -> Path:
+    def many(self, images: int = 48) -> Path:
         """Many images as material, each with forty boxes; of formats only."""
         from tlx.testing.samples import large_sample
 

@@ -36,6 +36,9 @@ _NUMBERS = 14
 _HEAD = 4096
 _NO = "KITTI has no place for it"
 
+LARGELY = 2.0
+"""Occlusion beyond partly, which tlx's flag alone would not tell."""
+
 FIELDS = ("alpha", "height", "width", "length", "x", "y", "z", "rotation_y")
 """What KITTI says of the third dimension, as attributes: metres and radians, camera coordinates."""
 
@@ -239,8 +242,8 @@ def _objects(path: Path, options: KittiOptions, context: Context) -> Iterator[Ob
         }
         if line.truncated not in (-1.0, 0.0, 1.0):
             known["truncation"] = line.truncated
-        if line.occluded in (1.0, 2.0):
-            known["occlusion"] = int(line.occluded)
+        if line.occluded == LARGELY:
+            known["occlusion"] = 2
         yield Object(
             category=line.category,
             box=line.box,
