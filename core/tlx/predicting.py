@@ -10,10 +10,10 @@ from pathlib import Path
 import msgspec
 
 from tlx import host
-from tlx.api import ImageTask
+from tlx.api import ImageTask, Isolated
 from tlx.context import Context
 from tlx.dataset import Dataset
-from tlx.errors import DataError, MissingExtra, UsageError
+from tlx.errors import DataError, MissingEnvironment, MissingExtra, UsageError
 from tlx.pipeline import PathLike, require_path
 from tlx.predictions import PredictionsFile, open_predictions, write_predictions
 from tlx.runs import Run
@@ -39,14 +39,16 @@ def require_available(entry: host.Entry) -> None:
 
     Raises:
         MissingExtra: With the command that installs what it needs.
-        UsageError: If no extra would help; says why.
+        MissingEnvironment: The same, for a backend with an environment of its own.
+        UsageError: If neither would help; says why.
     """
     state = entry.value.availability()
     if state.ok:
         return
     what = f"the {entry.kind} {entry.name!r}"
     if state.extra is None:
-        raise UsageError(f"{what} cannot run here: {state.detail}")
+        kind = MissingEnvironment if isinstance(entry.value, Isolated) else UsageError
+        raise kind(f"{what} cannot run here: {state.detail}.", hint=state.hint)
     raise MissingExtra(what, state.extra, state.detail)
 
 

@@ -188,9 +188,7 @@ def _plain(value: Any) -> Any:
 def _worker(folder: str) -> types.ModuleType:
     """Import the worker's package by its folder."""
     file = os.path.join(folder, "__init__.py")  # noqa: PTH118 - paths cost time at every start
-    spec = importlib.util.spec_from_file_location(
-        _NAME, file, submodule_search_locations=[folder]
-    )
+    spec = importlib.util.spec_from_file_location(_NAME, file, submodule_search_locations=[folder])
     if spec is None or spec.loader is None:
         raise WorkerError("failed", f"there is no worker in {folder}.")
     module = importlib.util.module_from_spec(spec)
@@ -235,6 +233,7 @@ def main(arguments: list[str]) -> int:
     """Serve one job; does not return before everything is sent."""
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
+    sys.stdout = sys.stderr
     _stand_in()
     channel = Channel(out)
     line = sys.stdin.readline()
