@@ -187,7 +187,7 @@ def _doctor(screen: Screen, name: str | None) -> None:
     entries = [plugins.entry("backend", name)] if name else plugins.all("backend")
     found = {e.name: _environment(e.name) for e in entries if name or isinstance(e.value, Isolated)}
     context = make_context()
-    result = {}
+    result: dict[str, Any] = {}
     seen: dict[str, str] = {}
     failed = []
     for backend, environment in found.items():
