@@ -13,7 +13,7 @@ from tlx import environments, host
 from tlx.api import Environment, Isolated
 from tlx.cli.common import Flags, make_context
 from tlx.cli.screen import Screen
-from tlx.errors import Interrupted, TlxError, UsageError
+from tlx.errors import Interrupted, MissingEnvironment, UsageError
 
 
 def register(app: App, arguments: list[str], screen: Screen) -> None:
@@ -219,11 +219,10 @@ def _doctor(screen: Screen, name: str | None) -> None:
         failed += [] if all(check.ok for check in checks) and checks else [backend]
     screen.result(result)
     if failed:
-        raise TlxError(
-            f"not usable: {', '.join(failed)}.",
-            hint=f"Make it anew with: tlx backends remove {failed[0]}; "
-            f"tlx backends install {failed[0]}",
-        )
+        first = failed[0]
+        again = f"tlx backends remove {first} && tlx backends install {first}"
+        hint = f"Make it anew with: {again}" if result[first]["checks"] else None
+        raise MissingEnvironment(f"not usable: {', '.join(failed)}.", hint=hint)
 
 
 def _remove(screen: Screen, name: str) -> None:
