@@ -99,12 +99,27 @@ def train_job(
     augmentation: Mapping[str, Any],
     weights: zoo.Weights | None,
     resumed: Checkpoint | None,
+    scored: int,
 ) -> dict[str, Any]:
-    """Everything that the worker needs; ``splits`` are the one to learn from and, if any, val."""
+    """Everything that the worker needs to know of a training.
+
+    Args:
+        backend: The backend's name.
+        request: What the user asked for.
+        options: The same, for this backend only.
+        classes: Class names; the position is the class index.
+        splits: The split to learn from and, if there is one, the one to validate on.
+        records: Their record files.
+        augmentation: As `augmentation` has chosen it.
+        weights: What to start from.
+        resumed: The checkpoint to go on from.
+        scored: The step of that training's last validation.
+    """
     _, side = chosen_family(request, options)
     training = splits[0]
     validation = splits[1] if len(splits) > 1 else None
     per_epoch = steps_per_epoch(len(training), request.batch_size)
+    per_score = per_epoch * options.validate_every
     return {
         "kind": "train",
         "backend": backend,
@@ -121,7 +136,7 @@ def train_job(
         "images": {"train": len(training), "val": len(validation or ())},
         "steps_per_epoch": per_epoch,
         "steps": per_epoch * request.epochs,
-        "steps_to_score": per_epoch * options.validate_every,
+        "steps_to_score": per_score,
         "batch_size": request.batch_size,
         "learning_rate": request.learning_rate,
         "warmup_steps": options.warmup_steps,
@@ -141,6 +156,9 @@ def train_job(
             "prefix": str(resumed.prefix),
             "step": resumed.step,
             "state": dict(resumed.state),
+            # It was stopped after a validation's detections and before their score.
+            "score_first": resumed.step != scored
+            and (resumed.step % per_score == 0 or resumed.step == per_epoch * request.epochs),
         },
         "config": None if options.config is None else str(Path(options.config).absolute()),
         "mirrored": options.mirrored,

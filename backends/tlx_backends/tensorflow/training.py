@@ -41,14 +41,23 @@ class _Best:
 
 @dataclass(slots=True)
 class _State:
-    """What a resumed training has to know; kept by the worker in its checkpoints."""
+    """What a resumed training has to know; kept by the worker in its checkpoints.
+
+    Attributes:
+        best: The best validation.
+        stale: Validations since then.
+        step: The step of the last validation; -1 before the first.
+    """
 
     best: _Best = field(default_factory=_Best)
     stale: int = 0
+    step: int = -1
 
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> _State:
-        return cls(_Best(**plain["best"]), int(plain["stale"])) if plain else cls()
+        if not plain:
+            return cls()
+        return cls(_Best(**plain["best"]), int(plain["stale"]), int(plain["step"]))
 
 
 class Training:
@@ -111,6 +120,11 @@ class Training:
     def _prepare(self) -> dict[str, Any]:
         """Read the dataset, make the records, and put the job together."""
         request, context = self.request, self.context
+        if self.options.validate_every < 1:
+            raise UsageError(
+                f"--validate-every must be at least 1, not {self.options.validate_every}."
+            )
+        job.chosen_family(request, self.options)
         dataset = Dataset.open(request.dataset)
         self._classes = dataset.taxonomy.names
         if not self._classes:
@@ -140,6 +154,7 @@ class Training:
             augmentation=augmentation,
             weights=weights,
             resumed=resumed,
+            scored=self._state.step,
         )
 
     def _require_same(self, resumed: checkpoints.Checkpoint) -> None:
@@ -230,6 +245,7 @@ class Training:
             # Without anything to find there is no score, and the last counts as the best.
             better = ap is None or before is None or ap > before
             self._state.stale = 0 if better else self._state.stale + 1
+        self._state.step = step
         if better:
             self._state.best = _Best(epoch, metrics.get("ap"), dict(metrics))
         now = time.monotonic()
