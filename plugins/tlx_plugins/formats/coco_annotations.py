@@ -13,6 +13,7 @@ from itertools import chain, repeat
 from operator import attrgetter
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -28,6 +29,8 @@ from tlx_plugins.formats.coco_sections import Annotations, PlainAnnotation
 AREA_TOLERANCE = 1e-6
 """Share by which a stated area may differ from the computed one and count as the same."""
 
+Marks = np.ndarray[Any, np.dtype[np.uint64]]
+
 _NO_BOX = (np.nan,) * 4
 
 
@@ -37,17 +40,19 @@ class Piece:
 
     Attributes:
         categories: Number of the class of each, int32 [N].
-        corners: xmin, ymin, xmax, ymax in absolute pixels, float64 [N, 4].
+        boxes: x, y, width, height in absolute pixels, float64 [N, 4].
         outlines: List array [N] of polygons; None where no annotation has any.
-        areas: The area where it has to be kept, else NaN; float64 [N].
+        areas: The stated area in square pixels, else NaN; float64 [N].
+        telling: Whether the area is another than that of outline or box; bool [N].
         crowds: 1 or 0, or -1 where it is not stated; int8 [N].
         ids: Text array [N].
     """
 
     categories: Integers
-    corners: Floats
+    boxes: Floats
     outlines: Any
     areas: Floats
+    telling: Flags
     crowds: Integers
     ids: Any
 
@@ -75,6 +80,7 @@ class AnnotationTable:
     _pieces: list[Piece] = field(default_factory=list)
     _starts: list[int] = field(default_factory=list)
     _rows: list[Integers] = field(default_factory=list)
+    _unfit: list[Flags] = field(default_factory=list)
 
     def add(self, annotations: Annotations) -> None:
         """Take the next annotations of the file."""
@@ -88,13 +94,15 @@ class AnnotationTable:
             images, classes = map(plain_id, images), map(plain_id, classes)
         rows = _numbers(images, self.images, count)
         categories = _numbers(classes, self.classes, count)
-        corners = _corners(annotations)
+        boxes = _boxes(annotations)
+        corners = _corners(boxes)
         polygons, strange = parse([bytes(a.segmentation) for a in annotations])
         strange |= categories < 0
         strange |= _manifold(annotations)
         bounds, areas = polygons.bounds(), _floats(a.area for a in annotations)
-        strange |= self._faulty(corners, rows) | _misfit(corners, bounds)
-        kept, doubtful = _kept_areas(areas, corners, polygons, bounds)
+        unfit = self._faulty(corners, rows) | _misfit(corners, bounds)
+        strange |= unfit
+        telling, doubtful = _kept_areas(areas, corners, polygons, bounds)
         for index in np.flatnonzero(strange | doubtful).tolist():
             self.odd[self.count + index] = _detached(annotations[index])
         for index in np.flatnonzero(rows < 0).tolist():
@@ -102,14 +110,16 @@ class AnnotationTable:
         self._pieces.append(
             Piece(
                 categories,
-                corners,
+                boxes,
                 polygons.column() if len(polygons.values) else None,
-                np.where(kept, areas, np.nan),
+                areas,
+                telling,
                 _crowds(annotations),
                 _ids(annotations),
             )
         )
         self._rows.append(rows)
+        self._unfit.append(unfit)
         self._starts.append(self.count)
         self.count += count
 
@@ -125,6 +135,45 @@ class AnnotationTable:
         order = np.argsort(rows, kind="stable")[len(self.strays) :]
         return order, np.concatenate(([0], np.cumsum(counts)))
 
+    def crowded(self) -> Flags:
+        """Which images may have an annotation twice; flags [M].
+
+        Two that say the same have one category and one box, but for boxes that are still to be
+        mended.
+        """
+        found = np.zeros(len(self.sizes), bool)
+        if not self.count:
+            return found
+        rows, unfit = np.concatenate(self._rows), np.concatenate(self._unfit)
+        mended = np.unique(rows[unfit & (rows >= 0)])
+        counts = np.bincount(rows[rows >= 0], minlength=len(found))
+        found[mended] = counts[mended] > 1
+        marks = np.concatenate([_marks(piece) for piece in self._pieces])
+        marks ^= rows.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+        ordered = np.sort(marks)
+        twice = ordered[1:][ordered[1:] == ordered[:-1]]
+        if len(twice):
+            twins = rows[np.isin(marks, twice)]
+            found[twins[twins >= 0]] = True
+        return found
+
+    def entry(self, number: int) -> CocoAnnotation:
+        """One annotation as it would have been decoded."""
+        if number in self.odd:
+            return self.odd[number]
+        piece = self._taken(np.array([number]))
+        named = {position: key for key, position in self.classes.items()}
+        outline = b"" if piece.outlines is None else msgspec.json.encode(piece.outlines[0].as_py())
+        return CocoAnnotation(
+            image_id=0,
+            category_id=named[int(piece.categories[0])],
+            id=piece.ids[0].as_py(),
+            bbox=tuple(piece.boxes[0].tolist()),
+            segmentation=Raw(outline),
+            area=None if np.isnan(piece.areas[0]) else float(piece.areas[0]),
+            iscrowd=None if piece.crowds[0] < 0 else int(piece.crowds[0]),
+        )
+
     def objects(self, numbers: Integers, names: pa.Array) -> pa.StructArray:
         """Annotations without the odd ones as the struct array [N] of `tlx.schema.OBJECT`.
 
@@ -134,12 +183,11 @@ class AnnotationTable:
         """
         count = len(numbers)
         columns = self._taken(numbers)
-        areas = columns.areas
-        stated = ~np.isnan(areas)
-        attributes = _area_attributes(areas[stated], stated)
+        stated = columns.telling
+        attributes = _area_attributes(columns.areas[stated], stated)
         crowd = pa.array(columns.crowds == 1, mask=columns.crowds < 0)
         box = pa.StructArray.from_arrays(
-            [pa.array(column) for column in columns.corners.T.copy()], fields=list(BOX)
+            [pa.array(column) for column in _corners(columns.boxes).T.copy()], fields=list(BOX)
         )
         values = {
             "category": names.take(pa.array(columns.categories)),
@@ -210,8 +258,8 @@ def _floats(values: Any) -> Floats:
     return np.array([np.nan if v is None else v for v in values], np.float64)
 
 
-def _corners(annotations: Annotations) -> Floats:
-    """The corners of COCO's x, y, width, height; not finite where they are something else."""
+def _boxes(annotations: Annotations) -> Floats:
+    """COCO's x, y, width, height as an array [N, 4]; not finite where they are something else."""
     if isinstance(annotations[0], PlainAnnotation):
         values = chain.from_iterable([a.bbox for a in annotations])  # type: ignore[misc]
     else:
@@ -219,10 +267,23 @@ def _corners(annotations: Annotations) -> Floats:
             a.bbox if a.bbox is not None and len(a.bbox) == 4 and None not in a.bbox else _NO_BOX
             for a in annotations
         )
-    boxes = np.fromiter(values, np.float64, 4 * len(annotations)).reshape(-1, 4)
+    return np.fromiter(values, np.float64, 4 * len(annotations)).reshape(-1, 4)
+
+
+def _corners(boxes: Floats) -> Floats:
     with np.errstate(over="ignore", invalid="ignore"):
-        boxes[:, 2:] += boxes[:, :2]
-    return boxes
+        return np.concatenate((boxes[:, :2], boxes[:, :2] + boxes[:, 2:]), axis=1)
+
+
+def _marks(piece: Piece) -> Marks:
+    """Numbers [N] that are the same for the same category and box; rarely for others too."""
+    # Adding 0 makes -0.0 and 0.0 one number.
+    bits = np.nan_to_num(piece.boxes + 0.0).view(np.uint64)
+    marks = piece.categories.astype(np.uint64)
+    for column in range(4):
+        marks = (marks ^ bits[:, column]) * np.uint64(0xFF51AFD7ED558CCD)
+        marks ^= marks >> np.uint64(33)
+    return marks
 
 
 def _misfit(corners: Floats, bounds: Floats) -> Flags:
@@ -233,7 +294,7 @@ def _misfit(corners: Floats, bounds: Floats) -> Flags:
 def _kept_areas(
     areas: Floats, corners: Floats, polygons: Polygons, bounds: Floats
 ) -> tuple[Flags, Flags]:
-    """Which stated areas differ from the computed ones; and for which it is too close to say.
+    """Which stated areas differ from the computed ones, and for which it is too close to say.
 
     Sums in another order differ in their last digits.
     """
@@ -281,9 +342,10 @@ def _detached(annotation: PlainAnnotation | CocoAnnotation) -> CocoAnnotation:
 def _take(piece: Piece, local: Integers) -> Piece:
     return Piece(
         piece.categories[local],
-        piece.corners[local],
+        piece.boxes[local],
         None if piece.outlines is None else piece.outlines.take(pa.array(local)),
         piece.areas[local],
+        piece.telling[local],
         piece.crowds[local],
         piece.ids.take(pa.array(local)),
     )
@@ -294,6 +356,7 @@ _NOTHING = Piece(
     np.zeros((0, 4)),
     None,
     np.zeros(0),
+    np.zeros(0, bool),
     np.zeros(0, np.int8),
     pa.array([], pa.string()),
 )
@@ -309,9 +372,10 @@ def _joined(parts: Sequence[Piece]) -> Piece:
         )
     return Piece(
         np.concatenate([part.categories for part in parts]),
-        np.concatenate([part.corners for part in parts]),
+        np.concatenate([part.boxes for part in parts]),
         outlines,
         np.concatenate([part.areas for part in parts]),
+        np.concatenate([part.telling for part in parts]),
         np.concatenate([part.crowds for part in parts]),
         pa.concat_arrays([part.ids for part in parts]),
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from tlx.box_policy import TOLERANCE, fault_of, settle, shown
+from tlx.box_policy import fault_of, settle, shown
 from tlx.issues import Issue, IssueLog
 from tlx.model import AttributeValue, Box, Keypoint, Object, Segmentation
 from tlx_plugins.formats.coco_file import (
@@ -139,7 +139,7 @@ class ObjectReader:
             return None
         if outline is not None and segmentation is not None and segmentation.polygons:
             box = self._compare(box, outline, size, place)
-        fault = fault_of(box, size, TOLERANCE)
+        fault = fault_of(box, size)
         if fault is None:
             return box
         return settle(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,9 +13,13 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
+from tlx.bad_input import distinct, duplicate_action
 from tlx.context import Context
 from tlx.dataset import PART_ROWS
+from tlx.fetched import FetchedImages
+from tlx.media import image_header
 from tlx.model import AttributeValue, Category, Object, Taxonomy
+from tlx.orientation import Ground, ground_of
 from tlx.schema import RECORD, attribute_lists, object_array, uncollected
 from tlx_plugins.formats.coco_annotations import AnnotationTable, plain_id
 from tlx_plugins.formats.coco_file import AnnotationFile, CocoCategory, CocoImage, Number
@@ -91,6 +96,13 @@ class _Row(NamedTuple):
     width: int | None
     height: int | None
     attributes: dict[str, AttributeValue] | None
+    ground: Ground
+
+    @property
+    def is_plain(self) -> bool:
+        """The labels count the pixels of an image of the stated size."""
+        size = (self.width, self.height) if self.width and self.height else None
+        return self.ground.orientation == 1 and self.ground.size == size
 
 
 class _FileReader:
@@ -98,6 +110,8 @@ class _FileReader:
         self.reader = reader
         self.split = reader.options.split or file.split
         self.folder = folder
+        self.fetched = FetchedImages(folder)
+        self.listings: dict[str, frozenset[str]] = {}
         self.origin = file.path.relative_to(reader.root).as_posix()
         self.sections = CocoSections(file.path)
         self.objects = ObjectReader(str(file.path), reader.options, reader.context.issues)
@@ -113,6 +127,7 @@ class _FileReader:
         images = self.sections.images
         self.names = pa.array(list(self.reader.classes.by_name), pa.string())
         self.order, self.starts = table.by_image()
+        self.crowded = table.crowded()
         self.is_odd = np.zeros(table.count, bool)
         self.is_odd[list(table.odd)] = True
         relative = self.folder.relative_to(self.reader.media_root).as_posix()
@@ -149,26 +164,42 @@ class _FileReader:
     ) -> pa.RecordBatch:
         rows: list[_Row] = []
         things: dict[int, Object | None] = {}
+        whole: dict[int, Sequence[Object]] = {}
         for index, image in enumerate(images, start=first):
             row = self._row(image, index, prefix)
             if row is None:
                 continue
             rows.append(row)
             numbers = self.order[self.starts[index] : self.starts[index + 1]]
-            size = (row.width, row.height) if row.width and row.height else None
+            if not row.is_plain or self.crowded[index]:
+                whole[len(rows) - 1] = self._together(table, row, numbers.tolist())
+                continue
             for number in numbers[self.is_odd[numbers]].tolist():
-                things[number] = self.objects.read(table.odd[number], number, size)
-        indices = np.array([row.position for row in rows], np.int64)
-        counts = self.starts[indices + 1] - self.starts[indices]
-        objects, offsets = self._objects(table, things, indices, counts)
+                things[number] = self.objects.read(table.odd[number], number, row.ground.size)
+        objects, offsets = self._objects(table, rows, things, whole)
         return self._assembled(rows, objects, offsets)
+
+    def _together(self, table: AnnotationTable, row: _Row, numbers: list[int]) -> Sequence[Object]:
+        """The objects of an image that need each other, or the image itself, to be settled."""
+        made = (self.objects.read(table.entry(n), n, row.ground.size) for n in numbers)
+        objects = distinct(
+            [thing for thing in made if thing is not None],
+            self.reader.options.duplicates,
+            lambda thing, action: self._repeated(thing, action, row.position),
+        )
+        return row.ground.brought_back(objects)
+
+    def _repeated(self, thing: Object, action: str, position: int) -> None:
+        message = f"has the annotation {thing.object_id} of {thing.category!r} twice."
+        self.objects.report("duplicate-object", message, f"$.images[{position}]", action)
 
     def _row(self, image: CocoImage, index: int, prefix: str) -> _Row | None:
         report = self.objects.report
         place = f"$.images[{index}]"
         if self.images[plain_id(image.id)] != index:
             message = f"the image id {image.id!r} appears twice; the first one is kept."
-            report("duplicate-image-id", message, place)
+            action = duplicate_action(self.reader.options.duplicates, same=False)
+            report("duplicate-image-id", message, place, action)
             return None
         uri = self._uri(image, prefix)
         if uri is None:
@@ -176,7 +207,8 @@ class _FileReader:
             return None
         if uri in self.reader.seen:
             message = f"{uri} is listed twice; the first one is kept, with its annotations."
-            report("duplicate-image", message, place)
+            action = duplicate_action(self.reader.options.duplicates, same=False)
+            report("duplicate-image", message, place, action)
             return None
         self.reader.seen.add(uri)
         attributes: dict[str, AttributeValue] | None = None
@@ -186,40 +218,76 @@ class _FileReader:
             attributes.setdefault(SOURCE_ID, image.id if is_int64(image.id) else str(image.id))
             attributes |= carried(other_keys(image))
         width, height = self._side(image.width, place), self._side(image.height, place)
-        return _Row(index, uri, width, height, attributes)
+        ground = self._ground(uri, (width, height) if width and height else None, place)
+        if ground is None:
+            return None
+        if ground.orientation != 1 and ground.stored is not None:
+            width, height = ground.stored
+        return _Row(index, uri, width, height, attributes, ground)
+
+    def _ground(self, uri: str, stated: tuple[int, int] | None, place: str) -> Ground | None:
+        """The pixels that the labels of an image count; None leaves the image out."""
+        as_stated = Ground(stated, 1, stated)
+        if "://" in uri or not self._is_there(uri):
+            return as_stated
+        header = image_header(self.reader.media_root / uri)
+        if header is None or header.orientation == 1:
+            return as_stated
+
+        def report(code: str, message: str, action: str, hint: str) -> None:
+            self.objects.report(code, message, place, action, hint)
+
+        return ground_of(header, stated, self.reader.options.exif, uri, report)
+
+    def _is_there(self, uri: str) -> bool:
+        """Whether there is such a file; each folder is listed once."""
+        folder, _, name = uri.rpartition("/")
+        if folder not in self.listings:
+            path = self.reader.media_root / folder
+            try:
+                self.listings[folder] = frozenset(os.listdir(path))  # noqa: PTH208 - names only
+            except (OSError, ValueError):
+                self.listings[folder] = frozenset()
+        return name in self.listings[folder]
 
     def _objects(
         self,
         table: AnnotationTable,
+        rows: list[_Row],
         things: dict[int, Object | None],
-        indices: Integers,
-        counts: Integers,
+        whole: dict[int, Sequence[Object]],
     ) -> tuple[pa.StructArray, Integers]:
         """The objects of some images, and where those of each begin.
 
         Args:
             table: The annotations.
-            things: What became of the odd ones.
-            indices: The images' positions in the file.
-            counts: How many annotations each has.
+            rows: The images.
+            things: What became of the odd annotations.
+            whole: All objects of the images, by their number among these, that were made together.
         """
+        positions = np.array([row.position for row in rows], np.int64)
+        counts = self.starts[positions + 1] - self.starts[positions]
         begins = np.concatenate(([0], np.cumsum(counts)))
         inner = np.arange(begins[-1]) - np.repeat(begins[:-1], counts)
-        numbers = self.order[np.repeat(self.starts[indices], counts) + inner]
-        owners = np.repeat(np.arange(len(indices)), counts)
-        odd = self.is_odd[numbers]
-        plain = table.objects(numbers[~odd], self.names)
-        places = np.flatnonzero(odd)
-        found = [things[number] for number in numbers[odd].tolist()]
-        whole = np.array([thing is not None for thing in found], bool)
-        kept = ~odd
-        kept[places[whole]] = True
-        if whole.any():
-            read = object_array([thing for thing in found if thing is not None])
-            order = np.argsort(np.concatenate((np.flatnonzero(~odd), places[whole])))
-            plain = pa.concat_arrays([plain, read]).take(pa.array(order))
-        left = np.bincount(owners[kept], minlength=len(indices))
-        return plain, np.concatenate(([0], np.cumsum(left)))
+        numbers = self.order[np.repeat(self.starts[positions], counts) + inner]
+        owners = np.repeat(np.arange(len(rows)), counts)
+        apart = np.isin(owners, list(whole)) if whole else np.zeros(len(owners), bool)
+        odd = self.is_odd[numbers] & ~apart
+        plain = np.flatnonzero(~odd & ~apart)
+        objects = table.objects(numbers[plain], self.names)
+        # Where in the order of all annotations each object made singly belongs.
+        made = [(place, things[int(numbers[place])]) for place in np.flatnonzero(odd).tolist()]
+        for owner, found in whole.items():
+            made += enumerate(found, start=int(begins[owner]))
+        kept = [(place, thing) for place, thing in made if thing is not None]
+        places = plain
+        if kept:
+            places = np.concatenate((plain, np.array([place for place, _ in kept])))
+            read = object_array([thing for _, thing in kept])
+            order = np.argsort(places)
+            objects = pa.concat_arrays([objects, read]).take(pa.array(order))
+        left = np.bincount(owners[places], minlength=len(rows))
+        return objects, np.concatenate(([0], np.cumsum(left)))
 
     def _assembled(
         self, rows: list[_Row], objects: pa.StructArray, offsets: Integers
@@ -311,7 +379,12 @@ class _FileReader:
         if not name or not isinstance(name, str):
             return None
         if "://" in name:
-            return name
+            brought = self.fetched.find(name)
+            return name if brought is None else prefix + brought
+        if image.coco_url and self.fetched.files and not (self.folder / name).exists():
+            brought = self.fetched.find(str(image.coco_url))
+            if brought is not None:
+                return prefix + brought
         if "\\" in name and not (self.folder / name).exists():
             name = name.replace("\\", "/")
         return prefix + name.removeprefix("./")
