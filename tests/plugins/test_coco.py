@@ -29,6 +29,7 @@ from tlx.model import Box, Category, Keypoint, Object, Record, Segmentation, Sha
 from tlx.schema import batch_to_records
 from tlx_plugins.formats import coco_rle, coco_sections
 from tlx_plugins.formats.coco import CocoFormat, CocoOptions
+from tlx_plugins.formats.coco_results import CocoResultsCommand, CocoResultsOptions
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
 FORMAT = CocoFormat()
@@ -722,3 +723,45 @@ def test_columns_say_what_a_plain_reading_says(
     # An area of nothing but rounding noise may count as stated or not.
     assert found == expected or any(a.get("area") == 0 for a in things)
     assert [issue.code for issue in issues.kept] == codes
+
+
+def test_results_become_predictions_and_come_back(tmp_path: Path) -> None:
+    if not DATA.is_dir():
+        pytest.skip(f"no folder {DATA}")
+    source = DATA / REAL[0]
+    dataset = ingested(source, tmp_path / "a.tlx")
+    truth = load_judge(source)
+    results = [
+        {k: a[k] for k in ("image_id", "category_id", "bbox")} | {"score": 0.25 + a["id"] % 7 / 10}
+        for a in truth.anns.values()
+        if not a["iscrowd"]
+    ]
+    given = tmp_path / "results.json"
+    given.write_text(json.dumps(results))
+    options = CocoResultsOptions(given, dataset.path)
+    metrics = CocoResultsCommand().run(options, Context(), lambda line: None)
+    assert metrics["ap"] == pytest.approx(1.0)
+    back = CocoResultsOptions(tmp_path / "results.parquet", dataset.path, tmp_path / "b.json")
+    CocoResultsCommand().run(back, Context(), lambda line: None)
+    found = json.loads((tmp_path / "b.json").read_text())
+    key = msgspec.json.Encoder(order="sorted").encode
+    assert sorted(map(key, found)) == sorted(
+        key(r | {"bbox": [float(n) for n in r["bbox"]]}) for r in results
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[{}]", "is not a COCO results file"),
+        ('[{"image_id": 8, "category_id": 5, "bbox": [1, 2, 3, 4], "score": 1}]', "image id 8"),
+        ('[{"image_id": 7, "category_id": 9, "bbox": [1, 2, 3, 4], "score": 1}]', "category id 9"),
+        ('[{"image_id": 7, "category_id": 5, "bbox": [1, 2, 3], "score": 1}]', "no bbox of four"),
+    ],
+)
+def test_bad_results_are_named(put: Any, tmp_path: Path, text: str, said: str) -> None:
+    dataset = ingested(put(document()), tmp_path / "a.tlx")
+    options = CocoResultsOptions(put(text, "results.json"), dataset.path)
+    with pytest.raises(DataError, match=said):
+        CocoResultsCommand().run(options, Context(), lambda line: None)
+    assert not (tmp_path / "results.parquet").exists()

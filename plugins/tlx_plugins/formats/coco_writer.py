@@ -337,6 +337,25 @@ def _category_ids(categories: tuple[Category, ...], keep: bool) -> Mapping[str, 
     return {category.name: number for number, category in enumerate(categories, start=1)}
 
 
+def ids_of(dataset: Dataset, split: str | None) -> tuple[dict[str, int], Mapping[str, int]]:
+    """The numbers by which COCO files of a dataset name its images and its classes.
+
+    Returns:
+        Number by image id, for the images of the split or for all of them; number by class.
+    """
+    keep, _ = _known_ids(dataset)
+    numbers: dict[str, int] = {}
+    position = 0
+    for batch in dataset.batches(["image_id", "split", "attributes"]):
+        given = Attributes(batch.column("attributes")).take(SOURCE_ID, "integer").to_pylist()
+        names, splits = (batch.column(name).to_pylist() for name in ("image_id", "split"))
+        for name, found, number in zip(names, splits, given, strict=True):
+            position += 1
+            if split is None or found == split:
+                numbers[name] = number if keep else position
+    return numbers, _category_ids(dataset.taxonomy.categories, keep=True)
+
+
 def _known_ids(dataset: Dataset) -> tuple[bool, bool]:
     """Whether every image, and every object, has a whole number from 1 as its id, each once."""
     images: list[Any] | None = []
