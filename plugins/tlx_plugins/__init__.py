@@ -16,13 +16,22 @@ from tlx_plugins.sources.driveu import DriveuSource
 from tlx_plugins.sources.driveu_decoder import DriveuDecoder
 from tlx_plugins.sources.labelbox import LabelboxSource
 from tlx_plugins.sources.lisa import LisaSource
+from tlx_plugins.sources.lisa_signs import LisaSignSource
+from tlx_plugins.sources.road_csv import RoadCsvSource
 from tlx_plugins.viewers.fiftyone_app import FiftyOneViewer
 
 
 @hookimpl
 def tlx_sources() -> list[Source]:
     """Readers of published datasets and of labelling tools' exports."""
-    return [CvatSource(), DriveuSource(), LabelboxSource(), LisaSource()]
+    return [
+        CvatSource(),
+        DriveuSource(),
+        LabelboxSource(),
+        LisaSource(),
+        LisaSignSource(),
+        RoadCsvSource(),
+    ]
 
 
 @hookimpl
