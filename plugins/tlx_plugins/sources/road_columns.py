@@ -83,7 +83,8 @@ class RoadColumns:
             return "sheet" if self.cameras else "segments"
         if self.cameras:
             return "sheet"
-        if "image" in self.where and "distance" in self.where:
+        placed = {"latitude", "longitude"} <= self.where.keys()
+        if "image" in self.where and ("distance" in self.where or placed):
             return "images"
         return "none"
 

@@ -32,6 +32,11 @@ class RoadOptions:
     {carriageway}, {camera} and {any} may stand in it too. By default a table of images says it,
     with the columns image, road and chainage."""
 
+    gps: float | None = None
+    """Metres: an image whose place is known by nothing but GPS, in a table of images or in its
+    EXIF data, lies on the nearest segment within so many metres. The table of segments needs
+    latitude and longitude."""
+
     codes: str | None = None
     """The code book of a coded survey: a table with the columns attribute, code and name. By
     default the one that lies in the folder."""
@@ -121,6 +126,8 @@ class RoadCsvSource:
         check_encoding(options.encoding)
         if options.pattern is not None:
             name_pattern(options.pattern)
+        if options.gps is not None and not 0 < options.gps <= 10_000:
+            raise UsageError("--gps must be a distance in metres, such as 30.")
         if options.stretch <= 0:
             raise UsageError("--stretch must be a length in metres above 0.")
         base = root.parent if root.is_file() else root

@@ -127,6 +127,9 @@ class RoadReader:
                 "as a label."
             )
             self.report("not-a-label", message, 1, "kept", "Name it in --labels if it is one.")
+        if reader.passed:
+            message = f"{len(reader.passed)} other columns of labels are not read (--labels)."
+            self.report("other-labels", message, 1, "requested")
         self.classes |= dict.fromkeys(reader.classes())
         unit = self._unit(table)
         found: list[Segment] = []
@@ -141,6 +144,7 @@ class RoadReader:
             segment = self._segment(row, table, ends)
             if not isnan(segment.start):
                 found.append(segment)
+            segment.points = segment.points or self._points(row, table)
             labels = reader.labels(row)
             self.classes |= dict.fromkeys(labels)
             merge(segment.labels, labels, lambda name, r=row, s=segment: self._conflict(name, s, r))  # type: ignore[misc]
@@ -229,6 +233,11 @@ class RoadReader:
             )
         return self.segments[key]
 
+    def _points(self, row: Row, table: RoadTable) -> tuple[tuple[float, float], ...]:
+        pairs = (("latitude", "longitude"), ("latitude_end", "longitude_end"))
+        ends = [tuple(degrees(table.cell(row, part)) for part in pair) for pair in pairs]
+        return tuple((a, b) for a, b in ends if a is not None and b is not None)
+
     def _conflict(self, name: str, segment: Segment, row: Row) -> None:
         message = (
             f"says of {name!r} on {segment.name} the opposite of line {segment.line}, which is "
@@ -297,16 +306,17 @@ class RoadReader:
             if not self._usable(row, table, seen):
                 continue
             image, word = table.cell(row, "image"), table.cell(row, "distance")
+            facts = self._place_facts(row, table)
             if not image:
                 self.report("no-image", "names no image.", row.line)
                 continue
             position = metres(word, str(unit))
-            if position is None:
+            located = "latitude" in facts and "longitude" in facts
+            if position is None and (word or not located):
                 self.report("bad-position", f"the position {word!r} is no number.", row.line)
                 continue
             road, section = table.cell(row, "road"), table.cell(row, "section")
             named = " / ".join(part for part in (road, section) if part)
-            facts = self._place_facts(row, table)
             for title_at in table.columns.rest:
                 if cell := row.cells[title_at]:
                     facts.setdefault(table.columns.titles[title_at], cell)
