@@ -40,9 +40,11 @@ class GpsIndex:
     def __init__(self, segments: Sequence[Segment], limit: float) -> None:
         self.limit = limit
         self.cell = max(limit, 100.0) / _METRES
-        self.cells: dict[tuple[int, int], list[tuple[Degrees, Degrees, Segment]]] = defaultdict(
-            list
-        )
+        self.cells: dict[tuple[int, int], list[_Line]] = defaultdict(list)
+        # Cells are as wide as they are high at the latitude farthest from the equator, and wider
+        # elsewhere: what is near lies in a neighbouring one.
+        farthest = max((abs(point[0]) for s in segments for point in s.points), default=0.0)
+        self.narrow = max(0.01, cos(radians(min(farthest, 90.0))))
         self.size = 0
         ways: dict[tuple[str, str], list[Segment]] = defaultdict(list)
         for segment in segments:
