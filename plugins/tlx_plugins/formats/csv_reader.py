@@ -203,6 +203,9 @@ class CsvReader:
             header = None
             if uri in self.images.paths and self.options.image_sizes:
                 header = image_header(f"{self.images.root}/{uri}")
+                if header is None:
+                    message = f"the image {uri} cannot be read; its size stays open."
+                    self._report("unreadable-image", message, line, "kept")
             elif uri not in self.images.paths and not is_url(uri):
                 self.counts["missing-image"] = self.counts.get("missing-image", 0) + 1
             turned = header is not None and header.orientation != 1
