@@ -270,6 +270,22 @@ A1;3;0,2;0,1;;7;1;1
         read(root, "skip")
 
 
+def test_coded_images_need_no_segments(tmp_path: Path) -> None:
+    table = "image,Delineation,street lighting,note\na.jpg,2,1,wet\nb.jpg,1,2,\nb.jpg,2,2,\n"
+    root = survey(tmp_path / "r", table=table, book=CODES)
+    assert pipeline.detect(root) == "road-csv"
+    records, issues = read(root, "skip")
+    assert [labels(r) for r in records] == [
+        {"Delineation/adequate": False, "Delineation/poor": True, "Street lighting": False},
+        {"Delineation/adequate": True, "Delineation/poor": False, "Street lighting": True},
+    ]
+    assert issues.counts["conflicting-label"] == 2
+    assert records[0].attributes == {"note": "wet"}
+    assert all(r.group is None for r in records)
+    (root / "book.csv").rename(tmp_path / "codes.csv")
+    assert len(read(root / "table.csv", "skip", codes=str(tmp_path / "codes.csv"))[0]) == 2
+
+
 def test_the_labels_that_are_wanted_are_read(tmp_path: Path) -> None:
     root = survey(tmp_path / "r", segments=SEGMENTS, images=images())
     records, issues = read(root, labels="Guard-Rail")
@@ -300,6 +316,8 @@ def test_names_of_images_say_where_they_are(tmp_path: Path) -> None:
         (5.0, "A1 0-100"), (150.0, "A1 100-200"), (299.0, "A1 200-300"),
     ]  # fmt: skip
     assert {(r.width, r.attributes["camera"]) for r in records} == {(64, "left")}
+    with pytest.raises(DataError, match="3 segments and 3 images, and nothing says"):
+        read(root)
     with pytest.raises(UsageError, match="has no {chainage}"):
         read(root, pattern="{road}")
     Image.new("RGB", (8, 8)).save(root / "holiday.jpg")

@@ -81,6 +81,14 @@ class RoadJoin:
                     hint="Give a table of images with road and chainage, or --pattern.",
                 )
         sights = self._sights()
+        if not sights:
+            raise DataError(
+                f"has {len(segments)} segments and {len(self.images.paths)} images, and nothing "
+                "says which image lies on which segment.",
+                place=self.reader.root,
+                hint="Add a table with the columns image, road and chainage, or say how the names "
+                "of the images tell it, such as: --pattern '{road}_{chainage}'",
+            )
         self._check_units(sights, network)
         found = list(self._placed(sights, network))
         self._report_unseen(segments, found)
@@ -95,7 +103,9 @@ class RoadJoin:
         labels = {id(s): tuple(Label(n, p) for n, p in s.labels.items()) for s in segments}
         for group, entries in by_group.items():
             for frame, entry in enumerate(entries):
-                own = labels[id(entry.segment)] if entry.segment is not None else ()
+                own = tuple(Label(n, p) for n, p in (entry.sight.labels or {}).items())
+                if entry.segment is not None:
+                    own = labels[id(entry.segment)]
                 yield self._record(entry, group or None, frame, own)
 
     def _sights(self) -> list[Sight]:
@@ -188,7 +198,7 @@ class RoadJoin:
             if uri is None:
                 continue
             segment = sight.segment
-            if segment is None:
+            if segment is None and sight.labels is None:
                 placed = self._place(sight, network)
                 if isinstance(placed, str):
                     continue
@@ -200,10 +210,10 @@ class RoadJoin:
             yield taken[uri]
 
     def _again(self, uri: str, sight: Sight, segment: Segment | None, first: _Found) -> None:
-        same = segment is first.segment
+        same = segment is first.segment and sight.labels == first.sight.labels
         where = f"line {first.sight.line} of {first.sight.file}" if first.sight.line else "its name"
         message = f"{uri} has a place by {where} already" + (
-            "." if same else ", on another segment; the first one is kept."
+            "." if same else ", with other labels; the first one is kept."
         )
         self._issue("image-twice", message, sight.file, sight.line, "merged" if same else "skipped")
 
@@ -254,7 +264,7 @@ class RoadJoin:
         """Report an image on no segment; None keeps it."""
         keep = self.options.unlabelled == "keep"
         action = {"keep": "kept", "leave-out": "requested"}.get(self.options.unlabelled, "skipped")
-        hint = "Keep such images without labels by --unlabelled keep, or leave them out."
+        hint = "Choose what happens to such images: --unlabelled keep, or leave-out."
         message = f"{sight.image}: {what}."
         self._issue("outside-segments", message, sight.file, sight.line, action, hint)
         return None if keep else "outside"
