@@ -156,11 +156,13 @@ class Availability:
         ok: It can be used.
         detail: Versions when it can, the reason when it cannot.
         extra: The extra of the distribution that would bring it.
+        hint: What to do when it cannot be used and no extra would help, as a sentence.
     """
 
     ok: bool
     detail: str
     extra: str | None = None
+    hint: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,6 +285,45 @@ class Backend(Plugged, Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """A Python environment of its own, in which a backend's worker runs.
+
+    ``tlx backends install`` makes it below tlx's data folder; backends that name the same
+    environment share it.
+
+    Attributes:
+        name: The folder's name, lower case with hyphens.
+        summary: What it holds, as a noun phrase ("TensorFlow 2.21 and its Object Detection API").
+        requirements: A pip requirements file that is complete: exact versions, installed without
+            dependencies.
+        worker: The package folder with ``run(job, channel)``, see `tlx.worker_protocol`. It
+            answers the job ``{"kind": "selftest"}`` with events ``check``: ``name``, ``ok``,
+            ``detail`` (one line) and ``seconds``; the result has ``versions`` by package.
+        python: First and last version of Python that the requirements have wheels for.
+        download_mb: What is fetched, in megabytes.
+        disk_mb: What it takes on the disk, in megabytes.
+    """
+
+    name: str
+    summary: str
+    requirements: Path
+    worker: Path
+    python: tuple[str, str]
+    download_mb: int
+    disk_mb: int
+
+
+@runtime_checkable
+class Isolated(Protocol):
+    """What a backend has besides when it works in an environment of its own."""
+
+    @property
+    def environment(self) -> Environment:
+        """The environment; shared by all backends that name the same one."""
+        ...
+
+
 @runtime_checkable
 class Viewer(Plugged, Protocol):
     """Shows a dataset with predictions."""
@@ -303,6 +344,42 @@ class Viewer(Plugged, Protocol):
         """Show the dataset, or one split of it, until the user is done.
 
         ``predictions`` is a predictions file (`tlx.predictions`).
+        """
+        ...
+
+
+@runtime_checkable
+class Decoder(Protocol):
+    """Makes pictures of image files that usual programs show wrongly, such as raw sensor data.
+
+    It is asked about every file with one of its endings, wherever tlx needs pixels
+    (`tlx.pixels`); it has to be sure that a file is its own.
+    """
+
+    @property
+    def name(self) -> str:
+        """Lower case with hyphens."""
+        ...
+
+    @property
+    def summary(self) -> str:
+        """One line of help."""
+        ...
+
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        """Endings of file names, in lower case with their dot."""
+        ...
+
+    def recognises(self, path: Path) -> bool:
+        """Whether the file is one that this decoder makes right; False where it is not there."""
+        ...
+
+    def decode(self, path: Path) -> Any:
+        """The picture, a Pillow image of mode RGB with the pixels as stored.
+
+        Raises:
+            DataError: If the file is broken.
         """
         ...
 

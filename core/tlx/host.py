@@ -19,6 +19,7 @@ KINDS: Mapping[str, tuple[str, type[Any]]] = {
     "format": ("tlx_formats", api.Format),
     "backend": ("tlx_backends", api.Backend),
     "viewer": ("tlx_viewers", api.Viewer),
+    "decoder": ("tlx_decoders", api.Decoder),
     "command": ("tlx_commands", api.Command),
 }
 

@@ -25,6 +25,11 @@ from msgspec import Struct, field
 AttributeValue = str | int | float | bool
 """What an attribute may hold; the type is kept through a dataset file."""
 
+BAG = "label_bag"
+"""Record attribute that names what the image-level labels were given to, where that is more than
+this image: a road segment, say. They hold for the bag as a whole, and what is present in it need
+not be seen in each of its images; no split may part a bag."""
+
 
 class Box(Struct, frozen=True, gc=False):
     """An axis-aligned rectangle in absolute pixels, half open (see the module's picture)."""
@@ -244,10 +249,19 @@ class Detection(Struct, frozen=True, gc=False):
 
 
 class Prediction(Struct, frozen=True):
-    """Everything that a network claims to see in one image, by falling score."""
+    """Everything that a network claims to see in one image, by falling score.
+
+    Attributes:
+        image_id: The image; of a frame of a video, the video's name, a slash and the number.
+        detections: By falling score.
+        frame: Number of the frame in its video, counted from 0; None for an image.
+        seconds: When the frame is shown, from the start of its video.
+    """
 
     image_id: str
     detections: tuple[Detection, ...] = ()
+    frame: int | None = None
+    seconds: float | None = None
 
 
 def replace(value: Any, **changes: Any) -> Any:

@@ -23,9 +23,9 @@ from tlx_plugins.sources.cvat_clips import Clip
 from tlx_plugins.sources.cvat_files import ImageFinder, LabelFile, images_in_zip
 from tlx_plugins.sources.cvat_meta import Task, count_of, read_meta, typed
 from tlx_plugins.sources.cvat_shapes import ShapeReader, Size
-from tlx_plugins.sources.cvat_spill import Spill
 from tlx_plugins.sources.cvat_tracks import TrackReader, frames
 from tlx_plugins.sources.cvat_xml import Drawn, Image, Node, Track, TrackEnd, TrackShape
+from tlx_plugins.spill import Spill
 
 if TYPE_CHECKING:
     from tlx_plugins.sources.cvat import CvatOptions
