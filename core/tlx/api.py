@@ -349,9 +349,49 @@ class Viewer(Plugged, Protocol):
 
 
 @runtime_checkable
+class Decoder(Protocol):
+    """Makes pictures of image files that usual programs show wrongly, such as raw sensor data.
+
+    It is asked about every file with one of its endings, wherever tlx needs pixels
+    (`tlx.pixels`); it has to be sure that a file is its own.
+    """
+
+    @property
+    def name(self) -> str:
+        """Lower case with hyphens."""
+        ...
+
+    @property
+    def summary(self) -> str:
+        """One line of help."""
+        ...
+
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        """Endings of file names, in lower case with their dot."""
+        ...
+
+    def recognises(self, path: Path) -> bool:
+        """Whether the file is one that this decoder makes right; False where it is not there."""
+        ...
+
+    def decode(self, path: Path) -> Any:
+        """The picture, a Pillow image of mode RGB with the pixels as stored.
+
+        Raises:
+            DataError: If the file is broken.
+        """
+        ...
+
+
+@runtime_checkable
 class Command(Plugged, Protocol):
     """A command of its own on the command line, ``tlx NAME``."""
 
     def run(self, options: Any, context: Context, say: Callable[[str], None]) -> Mapping[str, Any]:
-        """Do the work; ``say`` prints a line for the user, the result is what ``--json`` prints."""
+        """Do the work; ``say`` prints a line for the user, the result is what ``--json`` prints.
+
+        An option ``path`` is given on the command line without a flag. An ``exit_code`` in the
+        result other than 0 is what the command ends with: the work is done in part only.
+        """
         ...

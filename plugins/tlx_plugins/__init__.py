@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from tlx.api import Command, Format, Source, Viewer
+from tlx.api import Command, Decoder, Format, Source, Viewer
 from tlx.hooks import hookimpl
 from tlx_plugins.demo.command import DemoCommand
+from tlx_plugins.fetching.command import FetchCommand
 from tlx_plugins.formats.coco import CocoFormat
 from tlx_plugins.formats.csv_format import CsvFormat
 from tlx_plugins.formats.tfrecord import TfrecordFormat
@@ -12,15 +13,25 @@ from tlx_plugins.formats.voc import VocFormat
 from tlx_plugins.formats.yolo import YoloFormat
 from tlx_plugins.sources.cvat import CvatSource
 from tlx_plugins.sources.driveu import DriveuSource
+from tlx_plugins.sources.driveu_decoder import DriveuDecoder
 from tlx_plugins.sources.labelbox import LabelboxSource
 from tlx_plugins.sources.lisa import LisaSource
+from tlx_plugins.sources.lisa_signs import LisaSignSource
+from tlx_plugins.sources.road_csv import RoadCsvSource
 from tlx_plugins.viewers.fiftyone_app import FiftyOneViewer
 
 
 @hookimpl
 def tlx_sources() -> list[Source]:
     """Readers of published datasets and of labelling tools' exports."""
-    return [CvatSource(), DriveuSource(), LabelboxSource(), LisaSource()]
+    return [
+        CvatSource(),
+        DriveuSource(),
+        LabelboxSource(),
+        LisaSource(),
+        LisaSignSource(),
+        RoadCsvSource(),
+    ]
 
 
 @hookimpl
@@ -36,6 +47,12 @@ def tlx_viewers() -> list[Viewer]:
 
 
 @hookimpl
+def tlx_decoders() -> list[Decoder]:
+    """Decoders of raw images."""
+    return [DriveuDecoder()]
+
+
+@hookimpl
 def tlx_commands() -> list[Command]:
     """Commands of their own."""
-    return [DemoCommand()]
+    return [DemoCommand(), FetchCommand()]

@@ -29,8 +29,14 @@ class Flags:
     ] = False
 
 
-def plugin_options(kind: type[Any], title: str) -> Any:
-    """The annotation that makes flags out of a plugin's options dataclass."""
+def plugin_options(kind: type[Any], title: str, without: str | None = None) -> Any:
+    """The annotation that makes flags out of a plugin's options dataclass.
+
+    Args:
+        kind: The dataclass.
+        title: Heading of the flags in the help.
+        without: A field that is no flag.
+    """
     hints = get_type_hints(kind, include_extras=True)
     texts = documentation(kind)
     made = make_dataclass(
@@ -44,6 +50,7 @@ def plugin_options(kind: type[Any], title: str) -> Any:
                 else field(default_factory=f.default_factory),
             )
             for f in fields(kind)
+            if f.name != without
         ],
         frozen=True,
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from tlx.api import Match, Reading, Traits, WriteReport
+from tlx.bad_input import BadInputOptions
 from tlx.context import Context
 from tlx.errors import DataError, UsageError
 from tlx.issues import Issue
@@ -34,14 +35,15 @@ _TRAITS = Traits(
 
 
 @dataclass(frozen=True)
-class CocoOptions:
+class CocoOptions(BadInputOptions):
     """How COCO files are read and written."""
 
     annotations: str | None = None
     """Reading: the annotation file, relative to the folder that is read."""
 
     images: str | None = None
-    """Reading: the folder of the images; found beside the annotation file by default."""
+    """Reading: the folder of the images; found beside the annotation file by default.
+    Images that the file names by a URL are found in a folder that tlx fetch has made."""
 
     split: str | None = None
     """Reading: the split of all images; by default what the file's name says
@@ -49,12 +51,6 @@ class CocoOptions:
 
     box_from: Literal["bbox", "outline"] = "bbox"
     """Reading: where the two differ, believe the bbox or the bounds of the polygons."""
-
-    bad_boxes: Literal["report", "keep", "clip", "drop"] = "report"
-    """Reading: what to do with a box that is empty, inverted or leaves the image by more than a
-    pixel. report: an empty or inverted one is a bad record (see --on-error), one that leaves the
-    image is kept and noted; keep: all are kept and noted; clip: boxes are cut to the image, those
-    with nothing left are dropped; drop: all are dropped. Whatever is done is counted."""
 
     ids: Literal["source", "new"] = "source"
     """Writing: keep the ids of categories, images and annotations where all of a kind are known,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from tlx.api import Match, Reading, Traits, WriteReport
-from tlx.box_policy import BadBoxes
+from tlx.bad_input import BadInputOptions
 from tlx.context import Context
 from tlx.errors import DataError, UsageError
 from tlx.media_transfer import Media
@@ -25,6 +25,7 @@ _TRAITS = Traits(
         "frame": "Pascal VOC has no frame numbers",
         "labels": "Pascal VOC has no image-level labels",
         "objects.keypoints": "Pascal VOC has no keypoints",
+        "objects.shape": "Pascal VOC has no lines, ellipses and cuboids",
         "objects.segmentation.counts": "masks are not written, only polygons",
     },
     assumes={
@@ -38,7 +39,7 @@ _TRAITS = Traits(
 
 
 @dataclass(frozen=True)
-class VocOptions:
+class VocOptions(BadInputOptions):
     """How Pascal VOC and labelImg folders are read and written."""
 
     annotations: str | None = None
@@ -57,15 +58,8 @@ class VocOptions:
     """Reading: the split of all images; by default what ImageSets/Main, lists such as trainval.txt
     beside the labels, or else folders named train, valid, test say."""
 
-    bad_boxes: BadBoxes = "report"
-    """Reading: what to do with a box that is empty, inverted or leaves the image. report: an empty
-    or inverted one is a bad record (see --on-error), one that leaves the image is kept and noted;
-    keep: all are kept and noted; clip: boxes are cut to the image, those with nothing left are
-    dropped; drop: all are dropped. Whatever is done is counted."""
-
     size_from: Literal["xml", "image"] = "xml"
-    """Reading: where the two differ, believe the size in the XML or that of the image as stored.
-    EXIF orientation is never applied: a size that is turned is noted as such."""
+    """Reading: where the two differ, believe the size in the XML or that of the image as stored."""
 
     unlabelled: Literal["leave", "negative"] = "leave"
     """Reading: leave out images without an XML, as nobody has labelled them yet, or take them as
@@ -90,9 +84,10 @@ class VocFormat:
     options = VocOptions
 
     def traits(self, options: VocOptions) -> Traits:
-        """What the format cannot hold, whatever the options."""
-        del options
-        return _TRAITS
+        """What the format cannot hold; corners are rounded only when whole pixels are asked for."""
+        if options.corners == "exact":
+            return _TRAITS
+        return replace(_TRAITS, rounds={"objects.box": "to whole pixels, never to nothing"})
 
     def sniff(self, root: Path) -> Match:
         """Look at the first XML files for the root element of Pascal VOC."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from tlx.api import Match, Reading
-from tlx.box_policy import BadBoxes
+from tlx.bad_input import BadInputOptions, duplicate_action, duplicate_hint
 from tlx.context import Context
 from tlx.errors import UsageError
 from tlx.issues import Issue
@@ -17,7 +17,7 @@ _QUICK_LOOK = 5000
 
 
 @dataclass(frozen=True)
-class CvatOptions:
+class CvatOptions(BadInputOptions):
     """How CVAT files are read."""
 
     images: str | None = None
@@ -48,20 +48,9 @@ class CvatOptions:
     """Give polygons, masks, ellipses and cuboids the box around them, for training detectors;
     without, only boxes that were drawn are boxes."""
 
-    bad_boxes: BadBoxes = "report"
-    """What to do with a box that is empty, inverted or leaves the image by more than a pixel.
-    report: an empty or inverted one is a bad record (see --on-error), one that leaves the image is
-    kept and noted; keep: all are kept and noted; clip: boxes are cut to the image, those with
-    nothing left are dropped, turned ones are not cut; drop: all are dropped. Whatever is done is
-    counted."""
-
     missing_images: Literal["report", "keep"] = "report"
     """An image that is not there while others are: a bad record (see --on-error), or kept and
     noted. Where there is no image at all, all records are kept."""
-
-    turned_images: Literal["report", "keep"] = "report"
-    """An image that is stored on its side (EXIF orientation), so that CVAT's labels, which count
-    the pixels of the upright image, do not fit the stored one: a bad record, or kept and noted."""
 
     image_sizes: bool = True
     """Compare the size of each image with the one in the file."""
@@ -112,7 +101,9 @@ class CvatSource:
             context.issues.report(Issue("other-file", message, path, action="kept"))
         for path in found.repeated:
             message = "is extracted beside it; the extracted files are read."
-            context.issues.report(Issue("duplicate-file", message, path, action="merged"))
+            action = duplicate_action(options.duplicates, same=True)
+            hint = duplicate_hint(options.duplicates)
+            context.issues.report(Issue("duplicate-file", message, path, None, action, hint))
         if extract is not None:
             for zipped in {file.path: file for file in found.files if file.member}.values():
                 cvat_files.extract_images(zipped)

@@ -20,8 +20,8 @@ from tlx_plugins.sources import cvat_interpolation as interpolation
 from tlx_plugins.sources.cvat_geometry import Geometry, Part, flag_of
 from tlx_plugins.sources.cvat_meta import Task, count_of
 from tlx_plugins.sources.cvat_shapes import Report, ShapeReader, with_builtins
-from tlx_plugins.sources.cvat_spill import Spill
 from tlx_plugins.sources.cvat_xml import Drawn, Track, TrackEnd, TrackShape
+from tlx_plugins.spill import Spill
 
 if TYPE_CHECKING:
     from tlx_plugins.sources.cvat import CvatOptions

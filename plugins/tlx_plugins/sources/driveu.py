@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Literal
 
 from tlx.api import Match, Reading
-from tlx.box_policy import BadBoxes
+from tlx.bad_input import BadInputOptions
 from tlx.context import Context
 from tlx.errors import DataError, UsageError, nearest
 from tlx.issues import Issue
 
 
 @dataclass(frozen=True)
-class DriveuOptions:
+class DriveuOptions(BadInputOptions):
     """What to read of the DriveU traffic light dataset, and how."""
 
     labels: str | None = None
@@ -28,8 +28,9 @@ class DriveuOptions:
 
     proxies: str | None = None
     """A folder for 8-bit copies of the images, absolute or relative to the working directory: the
-    16-bit Bayer TIFF become PNG that look right everywhere, and the dataset points to them. Copies
-    that are there are kept, so a second run is quick."""
+    16-bit Bayer TIFF become PNG that look right in any program, and the dataset points to them.
+    Copies that are there are kept, so a second run is quick. tlx itself does not need them: it
+    decodes the TIFF in training, prediction, drawing and viewing."""
 
     classes: Literal["state", "state+pictogram", "full"] = "state"
     """What tells classes apart. state: red, green, ...; state+pictogram: red-arrow_left, ...; full:
@@ -47,12 +48,6 @@ class DriveuOptions:
 
     unknown_states: Literal["keep", "drop"] = "keep"
     """Lights whose state nobody could see: keep as the class unknown, or leave out."""
-
-    bad_boxes: BadBoxes = "report"
-    """What to do with a box that is empty, inverted or leaves the image. report: an empty or
-    inverted one is a bad record (see --on-error), one that leaves the image is kept and noted;
-    keep: all are kept and noted; clip: boxes are cut to the image, those with nothing left are
-    dropped; drop: all are dropped. Whatever is done is counted."""
 
     image_sizes: bool = True
     """Read width and height from the header of each image; else they are the documented ones."""

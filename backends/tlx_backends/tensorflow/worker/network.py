@@ -135,8 +135,8 @@ class Detector:
         self._model = model
         self.classes = class_count(config)
         image = tf.TensorSpec([None, None, None, 3], tf.uint8)
-        # The API is written for TensorFlow 1's graphs, so there is nothing for autograph to
-        # rewrite; without it a function is traced in a third of the time.
+        # The API is written for graphs of TensorFlow 1, so autograph has nothing to rewrite;
+        # without it a function is traced in a third of the time.
         self._prepare = tf.function(self._prepared, input_signature=[image], autograph=False)
         # Anchors are laid out while tracing, so height and width have to be known then.
         inputs = tf.TensorSpec([None, *input_shape(config), 3], tf.float32)
