@@ -1,7 +1,7 @@
 """The worker's loop beside the API's `train_loop` and `eval_continuously`.
 
-Both train a small FPNLite by one configuration on drawn pictures, one after the other, in fresh processes. Needs
-TLX_TENSORFLOW_PYTHON, an interpreter with the backend's packages::
+Both train a small FPNLite by one configuration on drawn pictures, one after the other, in fresh
+processes. Needs TLX_TENSORFLOW_PYTHON, an interpreter with the backend's packages::
 
     TLX_TENSORFLOW_PYTHON=... python tests/benchmarks/tfod_steps.py [STEPS]
 """

@@ -179,11 +179,11 @@ FAMILIES: tuple[Family, ...] = (
         "mobilenet_v2_fpn",
         "mobilenet_v2_fpn",
         "CenterNet with MobileNetV2: boxes without anchors",
-        2.4,
+        2.5,
         ("centernet_mobilenetv2fpn_512x512_coco17_od",),
     ),
     _center_net(
-        "resnet18_v1_fpn", "resnet_v1_18_fpn", "CenterNet with ResNet-18 and a pyramid", 12.4, ()
+        "resnet18_v1_fpn", "resnet_v1_18_fpn", "CenterNet with ResNet-18 and a pyramid", 12.3, ()
     ),
     _center_net(
         "resnet50_v1_fpn",
