@@ -7,10 +7,10 @@ from tlx.hooks import hookimpl
 from tlx_plugins.demo.command import DemoCommand
 from tlx_plugins.formats.coco import CocoFormat
 from tlx_plugins.formats.csv_format import CsvFormat
+from tlx_plugins.formats.cvat import CvatFormat
 from tlx_plugins.formats.tfrecord import TfrecordFormat
 from tlx_plugins.formats.voc import VocFormat
 from tlx_plugins.formats.yolo import YoloFormat
-from tlx_plugins.sources.cvat import CvatSource
 from tlx_plugins.sources.driveu import DriveuSource
 from tlx_plugins.sources.labelbox import LabelboxSource
 from tlx_plugins.sources.lisa import LisaSource
@@ -20,13 +20,13 @@ from tlx_plugins.viewers.fiftyone_app import FiftyOneViewer
 @hookimpl
 def tlx_sources() -> list[Source]:
     """Readers of published datasets and of labelling tools' exports."""
-    return [CvatSource(), DriveuSource(), LabelboxSource(), LisaSource()]
+    return [DriveuSource(), LabelboxSource(), LisaSource()]
 
 
 @hookimpl
 def tlx_formats() -> list[Format]:
     """Formats that are read and written."""
-    return [CocoFormat(), CsvFormat(), TfrecordFormat(), VocFormat(), YoloFormat()]
+    return [CocoFormat(), CsvFormat(), CvatFormat(), TfrecordFormat(), VocFormat(), YoloFormat()]
 
 
 @hookimpl

@@ -15,7 +15,8 @@ skeleton   ``keypoints`` with the names of its points; visibility 0 outside, 1 o
 
 The option ``outline_boxes`` leaves out the boxes that nobody drew. Attributes keep the type of
 their declared input; ``source``, ``z_order``, ``group_id`` and ``keyframe`` of CVAT stand beside
-them, with ``cvat_`` before the name where the user has an attribute of that name.
+them, with ``cvat_`` before the name where the user has an attribute of that name. Checkboxes named
+crowd, difficult and truncated are the flags of the object.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tlx.box_policy import TOLERANCE, fault_of, settle, shown
 from tlx.model import AttributeValue, Box, Category, Keypoint, Object, Segmentation, Shape
-from tlx_plugins.sources.cvat_geometry import (
+from tlx_plugins.formats.cvat_geometry import (
     Geometry,
     Numbers,
     Part,
@@ -37,17 +38,20 @@ from tlx_plugins.sources.cvat_geometry import (
     read_geometry,
     turned_bounds,
 )
-from tlx_plugins.sources.cvat_mask import whole_image
-from tlx_plugins.sources.cvat_meta import InputType, Meta, typed
-from tlx_plugins.sources.cvat_xml import Drawn
+from tlx_plugins.formats.cvat_mask import whole_image
+from tlx_plugins.formats.cvat_meta import InputType, Meta, typed
+from tlx_plugins.formats.cvat_xml import Drawn
 
 if TYPE_CHECKING:
-    from tlx_plugins.sources.cvat import CvatOptions
+    from tlx_plugins.formats.cvat import CvatOptions
 
 
 Size = tuple[int, int]
 Report = Callable[[str, str, int | None, str, str | None], None]
 """Takes code, message, line, action and hint of an issue."""
+
+FLAGS = ("crowd", "difficult", "truncated")
+"""Flags that CVAT has no word for: they are checkboxes of these names."""
 
 _FREQUENT = frozenset({"box", "polygon"})
 _TEXT = frozenset({"select", "radio", "text"})
@@ -197,6 +201,7 @@ class ShapeReader:
             self.derived["polygon"] += 1
         attributes = self.attributes(shape, inputs) if shape.attributes else {}
         return Object(
+            **_taken_flags(attributes),
             category=category,
             box=Box(xmin, ymin, xmax, ymax),
             segmentation=segmentation,
@@ -261,6 +266,7 @@ class ShapeReader:
                 self.derived[kind] += 1
                 box = box if self.options.outline_boxes else None
         return Object(
+            **_taken_flags(attributes),
             category=category,
             box=box,
             segmentation=segmentation,
@@ -307,6 +313,14 @@ class ShapeReader:
             f"the box {shown(box)}{around}",
             lambda code, message, action, hint: self.report(code, message, line, action, hint),
         )
+
+
+def _taken_flags(attributes: dict[str, AttributeValue]) -> dict[str, Any]:
+    """The attributes that are flags of an object, taken out of the others."""
+    if not attributes:
+        return {}
+    stated = [name for name in FLAGS if isinstance(attributes.get(name), bool)]
+    return {name: attributes.pop(name) for name in stated}
 
 
 def _keypoints(geometry: Geometry) -> tuple[Keypoint, ...]:

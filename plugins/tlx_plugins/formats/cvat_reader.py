@@ -14,18 +14,18 @@ from tlx.errors import DataError
 from tlx.issues import Issue
 from tlx.media import image_size
 from tlx.model import AttributeValue, Category, Label, Object, Origin, Record, Taxonomy
+from tlx_plugins.formats import cvat_meta, cvat_xml
+from tlx_plugins.formats.cvat_clips import Clip
+from tlx_plugins.formats.cvat_files import ImageFinder, LabelFile, images_in_zip
+from tlx_plugins.formats.cvat_meta import Task, count_of, read_meta, typed
+from tlx_plugins.formats.cvat_shapes import ShapeReader, Size
+from tlx_plugins.formats.cvat_spill import Spill
+from tlx_plugins.formats.cvat_tracks import TrackReader, frames
+from tlx_plugins.formats.cvat_xml import Drawn, Image, Node, Track, TrackEnd, TrackShape
 from tlx_plugins.safe_zip import clean_name
-from tlx_plugins.sources import cvat_meta, cvat_xml
-from tlx_plugins.sources.cvat_clips import Clip
-from tlx_plugins.sources.cvat_files import ImageFinder, LabelFile, images_in_zip
-from tlx_plugins.sources.cvat_meta import Task, count_of, read_meta, typed
-from tlx_plugins.sources.cvat_shapes import ShapeReader, Size
-from tlx_plugins.sources.cvat_spill import Spill
-from tlx_plugins.sources.cvat_tracks import TrackReader, frames
-from tlx_plugins.sources.cvat_xml import Drawn, Image, Node, Track, TrackEnd, TrackShape
 
 if TYPE_CHECKING:
-    from tlx_plugins.sources.cvat import CvatOptions
+    from tlx_plugins.formats.cvat import CvatOptions
 
 
 @dataclass(slots=True)

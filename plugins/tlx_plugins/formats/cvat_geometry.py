@@ -7,17 +7,19 @@ import math
 import msgspec
 
 from tlx.model import Box
-from tlx_plugins.sources.cvat_xml import Drawn
+from tlx_plugins.formats.cvat_xml import Drawn
 
 Numbers = tuple[float, ...]
 
 _FLAGS = {"0": False, "1": True}
-_CUBOID = tuple(
+CUBOID = tuple(
     f"{axis}{corner}{face}"
     for face in (1, 2)
     for corner in ("tl", "bl", "tr", "br")
     for axis in ("x", "y")
 )
+"""Names of the numbers of a cuboid, in the order of `tlx.model.Shape`."""
+
 _IN_NUMBERS = b"0123456789+-.eE \t\r\n"
 _ONE_SEPARATOR = bytes.maketrans(b";", b",")
 _json_numbers = msgspec.json.Decoder(Numbers).decode
@@ -74,7 +76,7 @@ def read_geometry(shape: Drawn) -> Geometry:
         elif kind == "ellipse":
             numbers = tuple(float(values[name]) for name in ("cx", "cy", "rx", "ry"))
         elif kind == "cuboid":
-            numbers = tuple(float(values[name]) for name in _CUBOID)
+            numbers = tuple(float(values[name]) for name in CUBOID)
         elif kind == "mask":
             numbers = _mask_numbers(values)
         else:
