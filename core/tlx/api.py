@@ -116,20 +116,27 @@ class Traits:
 
 @dataclass(frozen=True, slots=True)
 class WriteReport:
-    """What a writer wrote: paths relative to the destination, and counts."""
+    """What a writer wrote.
+
+    Attributes:
+        files: Paths relative to the destination.
+        images: Number of images in them.
+        objects: Number of objects in them.
+        class_ids: The number that each class has in the output, where classes have numbers.
+    """
 
     files: tuple[str, ...]
     images: int
     objects: int
+    class_ids: Mapping[str, int] = field(default_factory=dict)
 
 
 @runtime_checkable
 class Format(Source, Protocol):
     """A source that can also be written."""
 
-    @property
-    def traits(self) -> Traits:
-        """What the format cannot hold."""
+    def traits(self, options: Any) -> Traits:
+        """What the format cannot hold when it is written with these options."""
         ...
 
     def write(self, dataset: Dataset, dest: Path, options: Any, context: Context) -> WriteReport:

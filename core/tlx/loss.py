@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tlx.api import Traits
 
@@ -13,55 +13,62 @@ if TYPE_CHECKING:
 
     from tlx.dataset import Dataset
 
+Kind = Literal["dropped", "rounded", "assumed"]
+
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """One field that the target cannot hold.
+    """One field that the target cannot hold as it is.
 
     Attributes:
         field: Name in the record schema, such as ``objects.track``.
-        count: How many images or objects state it.
-        reason: Why it is lost, in the format's words.
+        count: How many images or objects state it; for what is assumed, how many do not.
+        reason: Why it is lost, or what is written instead, in the format's words.
         places: Image ids of the first ones.
-        kind: ``dropped`` or ``rounded``.
+        kind: ``dropped``, ``rounded``, or ``assumed``: the target has to state it although the
+            dataset does not.
     """
 
     field: str
     count: int
     reason: str
     places: tuple[str, ...]
-    kind: str = "dropped"
+    kind: Kind = "dropped"
 
 
 def find_loss(dataset: Dataset, traits: Traits) -> list[Loss]:
     """Count what the traits say will not survive; nothing is written.
 
     Only what the dataset really states counts: a format without tracks loses nothing from a
-    dataset without tracks.
+    dataset without tracks. What a format assumes counts where the dataset does not state it.
     """
-    wanted = {**dict.fromkeys(traits.drops, "dropped"), **dict.fromkeys(traits.rounds, "rounded")}
+    wanted: list[tuple[Kind, str, str]] = [
+        *(("dropped", name, reason) for name, reason in traits.drops.items()),
+        *(("rounded", name, reason) for name, reason in traits.rounds.items()),
+        *(("assumed", name, reason) for name, reason in traits.assumes.items()),
+    ]
     if not wanted:
         return []
-    counts = dict.fromkeys(wanted, 0)
-    places: dict[str, list[str]] = {name: [] for name in wanted}
-    for batch in dataset.batches():
-        for name in wanted:
-            number, rows = _stated(batch, name.split("."))
-            counts[name] += number
-            room = 3 - len(places[name])
-            if room > 0 and number:
+    counts = [0] * len(wanted)
+    places: list[list[str]] = [[] for _ in wanted]
+    columns = dict.fromkeys(["image_id", *(name.split(".")[0] for _, name, _ in wanted)])
+    for batch in dataset.batches([*columns]):
+        for number, (kind, name, _) in enumerate(wanted):
+            count, rows = _count(batch, name.split("."), stated=kind != "assumed")
+            counts[number] += count
+            room = 3 - len(places[number])
+            if room > 0 and count:
                 ids = batch.column("image_id")
-                places[name] += [ids[row].as_py() for row in rows[:room]]
-    reasons = {**traits.drops, **traits.rounds}
+                places[number] += [ids[row].as_py() for row in rows[:room]]
     return [
-        Loss(name, counts[name], reasons[name], tuple(places[name]), kind)
-        for name, kind in wanted.items()
-        if counts[name]
+        Loss(name, counts[number], reason, tuple(places[number]), kind)
+        for number, (kind, name, reason) in enumerate(wanted)
+        if counts[number]
     ]
 
 
-def _stated(batch: pa.RecordBatch, path: Sequence[str]) -> tuple[int, list[int]]:
-    """How many values of a field are stated in a batch, and in which rows they are first."""
+def _count(batch: pa.RecordBatch, path: Sequence[str], *, stated: bool) -> tuple[int, list[int]]:
+    """How many values of a field are stated in a batch, or not, and in which rows they begin."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -73,11 +80,13 @@ def _stated(batch: pa.RecordBatch, path: Sequence[str]) -> tuple[int, list[int]]
             column = pc.list_flatten(column)
         column = pc.struct_field(column, name)
     if pa.types.is_list(column.type):
-        stated = pc.greater(pc.list_value_length(column), 0)
+        chosen = pc.greater(pc.list_value_length(column), 0)
     else:
-        stated = column.is_valid()
-    stated = pc.fill_null(stated, False)
-    number = int(pc.sum(stated).as_py() or 0)
+        chosen = column.is_valid()
+    chosen = pc.fill_null(chosen, False)
+    if not stated:
+        chosen = pc.invert(chosen)
+    number = int(pc.sum(chosen).as_py() or 0)
     if not number:
         return 0, []
-    return number, list(dict.fromkeys(rows.filter(stated).slice(0, 1000).to_pylist()))
+    return number, list(dict.fromkeys(rows.filter(chosen).slice(0, 1000).to_pylist()))

@@ -63,8 +63,9 @@ def plain(options: Any) -> dict[str, Any]:
     """An options value as plain JSON values, for a request or a lineage."""
     if not dataclasses.is_dataclass(options):
         return {}
-    value = msgspec.to_builtins(options, enc_hook=str)
-    return dict(value)
+    # Field by field: a default that nobody set lies on the class, where msgspec does not look.
+    values = {f.name: getattr(options, f.name) for f in dataclasses.fields(options)}
+    return dict(msgspec.to_builtins(values, enc_hook=str))
 
 
 def documentation(kind: type[Any]) -> Mapping[str, str]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import tlx
-from tlx import class_map, host
+from tlx import class_map, host, sidecar
 from tlx import options as option_values
 from tlx.api import Reading
 from tlx.context import Context
@@ -313,7 +313,9 @@ def convert(
         else:
             temporary = Path(room) / "source.tlx"
             dataset = ingest(from_, path, temporary, options=source_options, context=context)
-        losses = tuple(find_loss(dataset, entry.value.traits))
+        with host.guard(entry):
+            traits = entry.value.traits(chosen)
+        losses = tuple(find_loss(dataset, traits))
         if on_loss is not None:
             on_loss(losses)
         dropped = [loss for loss in losses if loss.kind == "dropped"]
@@ -331,4 +333,15 @@ def convert(
             return Conversion(dest, losses, counts.images, counts.objects)
         with host.guard(entry), staged(dest, overwrite=overwrite) as target:
             report = entry.value.write(dataset, target, chosen, context)
+        sidecar.write(
+            dest,
+            target=to,
+            origin=entry.origin,
+            options=option_values.plain(chosen),
+            traits=traits,
+            dataset=dataset,
+            report=report,
+            losses=losses,
+            issues=context.issues.counts,
+        )
         return Conversion(dest, losses, report.images, report.objects, report.files)

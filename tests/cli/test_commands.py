@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from pycocotools.coco import COCO
 
+import tlx
 from tlx.cli import main
 from tlx.dataset import Dataset
 
@@ -87,6 +88,40 @@ def test_convert_says_what_is_lost_before_it_writes(
     dry = result(capsys, "convert", "a.tlx", "--to", "coco", "-o", "c", "--dry-run")
     assert dry["output"] is None
     assert not Path("c").exists()
+
+
+def test_a_conversion_leaves_word_of_how_it_was_made(
+    lisa: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Versions, options, class ids, loss and lineage; twice the same bytes; the loss as printed."""
+    result(capsys, "ingest", "lisa", lisa, "-o", "a.tlx")
+    for out in ("one", "two"):
+        done = result(capsys, "convert", "a.tlx", "--to", "coco", "-o", out)
+    told = json.loads(Path("one.tlx.json").read_text())
+    assert Path("one.tlx.json").read_bytes() == Path("two.tlx.json").read_bytes()
+    assert told["tlx"] == tlx.__version__
+    assert (told["format"], told["plugin"]) == ("coco", f"tlx {tlx.__version__}")
+    assert (told["images"], told["objects"]) == (16, 12)
+    judged = COCO("one/annotations/instances.json")
+    assert told["class_ids"] == {c["name"]: c["id"] for c in judged.cats.values()}
+    assert told["loss"] == done["loss"]
+    assert {"field": "objects.crowd", "count": 12, "kind": "assumed"}.items() <= next(
+        loss.items() for loss in told["loss"] if loss["kind"] == "assumed"
+    )
+    assert [step["name"] for step in told["lineage"]] == ["ingest"]
+    assert told["options"]["ids"] == "source"
+
+
+def test_what_a_format_has_to_make_up_is_said(
+    lisa: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["ingest", "lisa", str(lisa), "-o", "a.tlx"])
+    capsys.readouterr()
+    assert main(["convert", "a.tlx", "--to", "coco", "-o", "c.json"]) == 0
+    words = capsys.readouterr()
+    said = " ".join((words.out + words.err).split())
+    assert "coco has to state what the labels do not: objects.crowd (up to 12)" in said
+    assert Path("c.json.tlx.json").is_file()
 
 
 def test_foreign_to_foreign_in_one_go(lisa: Path, capsys: pytest.CaptureFixture[str]) -> None:

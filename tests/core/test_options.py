@@ -76,3 +76,15 @@ def test_merged_classes_lose_what_no_longer_holds() -> None:
     assert class_map.mapped_taxonomy(taxonomy, {"go": ""}).names == ("goLeft", "stop")
     with pytest.raises(UsageError, match="Did you mean 'stop'"):
         class_map.require_known({"stpo": "x"}, taxonomy)
+
+
+def test_plain_values_name_the_defaults_too() -> None:
+    """What a lineage says must not change its meaning when a default changes."""
+
+    @dataclass(frozen=True)
+    class Choices:
+        box: str = "bulb"
+        depth: int = 3
+
+    built = build(Choices, {"depth": 4}, "it")
+    assert plain(built) == {"box": "bulb", "depth": 4}

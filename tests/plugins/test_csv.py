@@ -492,7 +492,7 @@ class TestWriting:
         item = Object(category="x", rotation=5.0, attributes={"k": 1}, box=Box(0, 0, 1, 1))
         record = Record(image_id="a", uri="a.jpg", labels=(Label("x"),), objects=(item,))
         dataset = store(tmp_path / "d.tlx", [record], ("x",), tmp_path)
-        lost = {loss.field for loss in find_loss(dataset, FORMAT.traits)}
+        lost = {loss.field for loss in find_loss(dataset, FORMAT.traits(FORMAT.options()))}
         assert lost == {"labels", "objects.attributes", "objects.rotation"}
 
     def test_what_cannot_be_written_is_reported(self, tmp_path: Path) -> None:

@@ -171,7 +171,7 @@ def test_real_files_are_counted_alike_and_survive(
     assert got == boxes
     assert issues.counts["pixel-convention"] == 1
     first = dataset_of(root, tmp_path / "a.tlx", **options)
-    assert find_loss(first, FORMAT.traits) == []
+    assert find_loss(first, FORMAT.traits(FORMAT.options())) == []
     second = back(first, tmp_path)
     assert alike(first.records()) == alike(second.records())
     assert first.taxonomy == second.taxonomy
@@ -359,7 +359,7 @@ def test_all_fields_come_back(tmp_path: Path) -> None:
     empty = Record(image_id="b.jpg", uri="b.jpg", width=4, height=3, split="val")
     names = ["never used", *(o.category for o in record.objects)]
     dataset = store(tmp_path / "a.tlx", [record, empty], Taxonomy.of(names), tmp_path)
-    assert find_loss(dataset, FORMAT.traits) == []
+    assert find_loss(dataset, FORMAT.traits(FORMAT.options())) == []
     again = back(dataset, tmp_path)
     assert sorted(alike(again.records()), key=lambda r: r.image_id, reverse=True) == alike(
         [record, empty]
@@ -379,7 +379,7 @@ def test_what_is_lost_is_declared(tmp_path: Path) -> None:
         labels=(Label("car"),), objects=(thing,),
     )  # fmt: skip
     dataset = store(tmp_path / "a.tlx", [record], Taxonomy.of(["car"]), tmp_path)
-    assert {loss.field for loss in find_loss(dataset, FORMAT.traits)} == {
+    assert {loss.field for loss in find_loss(dataset, FORMAT.traits(FORMAT.options()))} == {
         "group", "frame", "labels", "objects.keypoints", "objects.segmentation.counts",
     }  # fmt: skip
 

@@ -352,7 +352,7 @@ def test_what_is_lost_is_declared_and_bytes_repeat(tmp_path: Path) -> None:
         attributes={"b": 2},
     )  # fmt: skip
     dataset = store(tmp_path / "a.tlx", [record], ["yes", "Straße: 1"], tmp_path)
-    assert {loss.field for loss in find_loss(dataset, FORMAT.traits)} == {
+    assert {loss.field for loss in find_loss(dataset, FORMAT.traits(FORMAT.options()))} == {
         "group", "frame", "attributes", "objects.attributes", "objects.object_id",
         "objects.rotation", "objects.track", "objects.crowd", "objects.difficult",
         "objects.truncated", "objects.occluded",

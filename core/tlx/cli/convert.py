@@ -14,6 +14,7 @@ from tlx.cli.screen import Screen
 from tlx.loss import Loss
 from tlx.options import NoOptions
 from tlx.pipeline import convert
+from tlx.sidecar import describe_loss
 
 
 def register(app: App, arguments: list[str], screen: Screen) -> None:
@@ -85,16 +86,7 @@ def register(app: App, arguments: list[str], screen: Screen) -> None:
                 "images": done.images,
                 "objects": done.objects,
                 "files": list(done.files),
-                "loss": [
-                    {
-                        "field": x.field,
-                        "count": x.count,
-                        "kind": x.kind,
-                        "reason": x.reason,
-                        "first": list(x.places),
-                    }
-                    for x in done.losses
-                ],
+                "loss": describe_loss(done.losses),
                 "issues": dict(context.issues.counts),
             }
         )
@@ -124,10 +116,16 @@ def _merged(writer: type[Any], reader: type[Any]) -> type[Any]:
 
 def show_loss(screen: Screen, to: str, losses: tuple[Loss, ...]) -> None:
     """Print what a conversion loses, before it is written."""
-    if not losses:
+    lost = [loss for loss in losses if loss.kind != "assumed"]
+    if not lost:
         screen.note(f"Nothing is lost in {to}.")
-        return
-    screen.note(f"{to} cannot hold all of it:")
-    for loss in losses:
-        screen.note(f"  {loss.kind} {loss.field} ({loss.count:,}): {loss.reason}")
-        screen.note(f"    first in {loss.places[0]}")
+    else:
+        screen.note(f"{to} cannot hold all of it:")
+        for loss in lost:
+            screen.note(f"  {loss.kind} {loss.field} ({loss.count:,}): {loss.reason}")
+            screen.note(f"    first in {loss.places[0]}")
+    assumed = [loss for loss in losses if loss.kind == "assumed"]
+    if assumed:
+        screen.note(f"{to} has to state what the labels do not:")
+        for loss in assumed:
+            screen.note(f"  {loss.field} (up to {loss.count:,}): {loss.reason}")

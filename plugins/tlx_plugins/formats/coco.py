@@ -71,7 +71,11 @@ class CocoFormat:
     name = "coco"
     summary = "COCO JSON: boxes, polygons, masks, crowds, keypoints"
     options = CocoOptions
-    traits = _TRAITS
+
+    def traits(self, options: CocoOptions) -> Traits:
+        """What the format cannot hold, whatever the options."""
+        del options
+        return _TRAITS
 
     def sniff(self, root: Path) -> Match:
         """Look for JSON files that name COCO's sections near their start or end."""

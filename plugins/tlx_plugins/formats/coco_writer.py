@@ -85,7 +85,8 @@ class CocoWriter:
                 file.close()
         names = [self.dest.name] if single else _below(self.dest)
         images = sum(file.images for file in files.values())
-        return WriteReport(tuple(names), images, sum(file.objects for file in files.values()))
+        objects = sum(file.objects for file in files.values())
+        return WriteReport(tuple(names), images, objects, self.category_ids)
 
     def _path(self, split: str) -> Path:
         name = f"instances_{quote(split, safe='')}.json" if split else "instances.json"

@@ -109,7 +109,11 @@ class CsvFormat:
     name = "csv"
     summary = "tables of images with boxes or labels: CSV, TSV, Open Images, Roboflow, VoTT, CelebA"
     options = CsvOptions
-    traits = _TRAITS
+
+    def traits(self, options: CsvOptions) -> Traits:
+        """What the format cannot hold, whatever the options."""
+        del options
+        return _TRAITS
 
     def sniff(self, root: Path) -> Match:
         """Look at the first lines; a folder with labels of another kind is not taken for CSV."""

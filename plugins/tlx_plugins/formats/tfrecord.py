@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _FLAG = "where another object of the image states it, not stated is written as 0"
 _TRAITS = Traits(
     drops={
-        "objects.segmentation": "written only with --masks, and then as a mask of whole pixels",
+        "objects.segmentation": "written only with --masks",
         "objects.rotation": "TensorFlow has no rotated boxes and sees the upright one; the angle "
         "comes back only to tlx",
         "objects.line": "the place of an object in its former file is not kept",
@@ -94,7 +94,14 @@ class TfrecordFormat:
     name = "tfrecord"
     summary = "TFRecord of the TF Object Detection API: boxes, flags, keypoints, masks, images"
     options = TfrecordOptions
-    traits = _TRAITS
+
+    def traits(self, options: TfrecordOptions) -> Traits:
+        """What the records cannot hold; outlines are drawn into them only with ``masks``."""
+        if not options.masks:
+            return _TRAITS
+        drops = {k: why for k, why in _TRAITS.drops.items() if k != "objects.segmentation"}
+        rounds = {**_TRAITS.rounds, "objects.segmentation": "drawn as a mask of whole pixels"}
+        return replace(_TRAITS, drops=drops, rounds=rounds)
 
     def sniff(self, root: Path) -> Match:
         """Look for a file that begins with a record's length and its checksum."""

@@ -92,7 +92,7 @@ class TfrecordWriter:
         items = [Item(number, name) for name, number in by_id]
         (self.dest / LABEL_MAP).write_text(write_label_map(items), encoding="utf-8")
         files = sorted(path.name for path in self.dest.iterdir())
-        return WriteReport(tuple(files), images, objects)
+        return WriteReport(tuple(files), images, objects, ids)
 
     def _check(self) -> None:
         options = self.options

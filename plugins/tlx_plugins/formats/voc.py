@@ -88,7 +88,11 @@ class VocFormat:
     name = "voc"
     summary = "Pascal VOC and labelImg XML: boxes, flags, polygons"
     options = VocOptions
-    traits = _TRAITS
+
+    def traits(self, options: VocOptions) -> Traits:
+        """What the format cannot hold, whatever the options."""
+        del options
+        return _TRAITS
 
     def sniff(self, root: Path) -> Match:
         """Look at the first XML files for the root element of Pascal VOC."""

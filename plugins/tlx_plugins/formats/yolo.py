@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -84,7 +84,14 @@ class YoloFormat:
     name = "yolo"
     summary = "YOLO text labels: boxes or outlines, with data.yaml"
     options = YoloOptions
-    traits = _TRAITS
+
+    def traits(self, options: YoloOptions) -> Traits:
+        """What the text files cannot hold; outlines are kept by the task ``segment``."""
+        if options.task != "segment":
+            return _TRAITS
+        name = "objects.segmentation.polygons"
+        drops = {k: why for k, why in _TRAITS.drops.items() if k != name}
+        return replace(_TRAITS, drops=drops, rounds={name: "one outline for an object"})
 
     def sniff(self, root: Path) -> Match:
         """Look for data.yaml, a list of classes, or labels/ beside images/."""

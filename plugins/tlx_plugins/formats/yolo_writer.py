@@ -80,7 +80,8 @@ class YoloWriter:
             self._write_batch(batch)
         self._write_configuration()
         self._report_counts()
-        return WriteReport(tuple(sorted(self.files)), self.images, self.objects)
+        numbers = {name: number for number, name in enumerate(self.dataset.taxonomy.names)}
+        return WriteReport(tuple(sorted(self.files)), self.images, self.objects, numbers)
 
     def _write_configuration(self) -> None:
         import yaml

@@ -152,10 +152,13 @@ def test_everything_comes_back_but_the_declared_loss(tmp_path: Path, whole: Data
         assert after == msgspec.structs.replace(
             before, width=size[0], height=size[1], objects=objects, origin=after.origin
         )
-    lost = {loss.field for loss in find_loss(whole, FORMAT.traits)}
+    found_loss = find_loss(whole, FORMAT.traits(FORMAT.options()))
+    lost = {loss.field for loss in found_loss if loss.kind != "assumed"}
     assert lost == {
         "objects.segmentation", "objects.rotation", "objects.box", "objects.keypoints",
     }  # fmt: skip
+    with_masks = find_loss(whole, FORMAT.traits(FORMAT.options(masks=True)))
+    assert {loss.field: loss.kind for loss in with_masks}["objects.segmentation"] == "rounded"
 
 
 def test_image_bytes_are_untouched_both_ways(tmp_path: Path, whole: Dataset, judge: Any) -> None:
