@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, fields, make_dataclass
 from typing import Annotated, Any, get_type_hints
 
@@ -29,8 +29,14 @@ class Flags:
     ] = False
 
 
-def plugin_options(kind: type[Any], title: str) -> Any:
-    """The annotation that makes flags out of a plugin's options dataclass."""
+def plugin_options(kind: type[Any], title: str, without: Collection[str] = ()) -> Any:
+    """The annotation that makes flags out of a plugin's options dataclass.
+
+    Args:
+        kind: The options dataclass.
+        title: Of the group of flags in the help.
+        without: Fields that become no flag, because the command has one of that name.
+    """
     hints = get_type_hints(kind, include_extras=True)
     texts = documentation(kind)
     made = make_dataclass(
@@ -44,6 +50,7 @@ def plugin_options(kind: type[Any], title: str) -> Any:
                 else field(default_factory=f.default_factory),
             )
             for f in fields(kind)
+            if f.name not in without
         ],
         frozen=True,
     )

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
 from tlx import host
+from tlx.box_policy import BadBoxes
+from tlx.class_map import parse
 from tlx.cli.common import Flags, make_context, peek, plugin_options, show_issues, values
 from tlx.cli.screen import Screen
 from tlx.loss import Loss
 from tlx.options import NoOptions
 from tlx.pipeline import convert
+from tlx.policies import Exif, Policies
 from tlx.sidecar import describe_loss
+
+_OWN = frozenset({"bad_boxes"})
+"""Options of readers that the command has for all of them."""
 
 
 def register(app: App, arguments: list[str], screen: Screen) -> None:
@@ -36,6 +42,12 @@ def register(app: App, arguments: list[str], screen: Screen) -> None:
         overwrite: Annotated[bool, Parameter(negative=())] = False,
         on_error: Literal["fail", "skip"] = "fail",
         workers: int = 0,
+        seed: int = 0,
+        splits: str | None = None,
+        class_map: str | None = None,
+        background: str = "keep",
+        bad_boxes: BadBoxes | None = None,
+        exif: Exif = "stored",
         options: Any = None,
         flags: Flags | None = None,
     ) -> None:
@@ -51,10 +63,32 @@ def register(app: App, arguments: list[str], screen: Screen) -> None:
             overwrite: Replace what lies at the output.
             on_error: What a bad record does: end the command, or be skipped and counted.
             workers: Images that a writer may read at a time, where it has to read them.
+            seed: Decides which images without objects --background keeps.
+            splits: Write only these, such as train,val.
+            class_map: Rename, merge or drop classes, such as "stop=light,go=light,off=".
+            background: Images without objects and without a label: keep, drop, a number, or a
+                share of the images that are written, such as 10%.
+            bad_boxes: A box that is empty, inverted or leaves the image by more than a pixel,
+                while PATH is read or in the dataset. report: an empty or inverted one is a bad
+                record (see --on-error), one that leaves the image is noted; keep: all are noted;
+                clip: cut to the image; drop: left out. Whatever is done is counted.
+            exif: Labels count pixels as stored, or as shown: turned by the EXIF orientation, for
+                programs that turn images when they open them. The images stay as they are.
         """
         del flags
-        context = make_context(on_error=on_error, workers=workers)
+        context = make_context(on_error=on_error, seed=seed, workers=workers)
         given = values(options)
+        policies = Policies(
+            splits=tuple(filter(None, (name.strip() for name in (splits or "").split(",")))),
+            class_map=parse(class_map),
+            background=background,
+            bad_boxes=bad_boxes,
+            exif=exif,
+        )
+        if bad_boxes is not None and "bad_boxes" in _fields(reader):
+            # The reader sees the labels as they are written: it can name file and line.
+            given["bad_boxes"] = bad_boxes
+            policies = replace(policies, bad_boxes=None)
         # A reader and a writer may share a name of an option (both are "coco"): it goes to both.
         mine = {f: v for f, v in given.items() if f in _fields(writer)}
         defaults = {f.name: f.default for f in fields(writer)}
@@ -75,6 +109,7 @@ def register(app: App, arguments: list[str], screen: Screen) -> None:
             dry_run=dry_run,
             overwrite=overwrite,
             on_loss=lambda losses: show_loss(screen, to, losses),
+            policies=policies,
             context=context,
         )
         verb = "would be written" if dry_run else "written"
@@ -92,7 +127,7 @@ def register(app: App, arguments: list[str], screen: Screen) -> None:
         )
 
     command.__annotations__["options"] = plugin_options(
-        _merged(writer, reader), "Options of the formats"
+        _merged(writer, reader), "Options of the formats", without=_OWN
     )
     app.command(
         command, name="convert", help="Write a dataset, or a foreign folder, in another format."

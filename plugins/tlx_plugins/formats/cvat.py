@@ -7,7 +7,7 @@ Source of the format: CVAT's manual, "XML annotation format", and
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -27,19 +27,39 @@ _TRAITS = Traits(
     drops={
         "group": "CVAT for images has no clips",
         "frame": "CVAT for images has no frame numbers",
-        "attributes": "only tags and objects have attributes, and CVAT's own numbers are kept",
+        "attributes": "only tags and objects have attributes",
         "objects.object_id": "CVAT makes its own ids",
         "objects.track": "CVAT for images has no tracks",
     },
+    rounds={"objects.segmentation.compressed": "masks come back from CVAT's own run lengths"},
     assumes={
-        "attributes": "images are numbered, which comes back as cvat_image_id",
         "objects.occluded": "CVAT fails without it: not stated is written as 0",
         "objects.keypoints.visibility": "of named points not stated is written as visible",
         "objects.keypoints.name": "points with visibility and without names are named 1, 2, ...",
-        "objects.box": "an object has one geometry: the box of an outline is the one around it",
     },
+    beside={
+        "objects.keypoints.visibility": "objects.keypoints.name",
+        "objects.keypoints.name": "objects.keypoints.visibility",
+    },
+    keeps={"attributes": ("cvat_image_id", "cvat_task_id")},
     pixel_convention="absolute pixels, float, origin top left, half open; masks in whole pixels",
 )
+_BOX = "one shape for an object: of an outline the box around it comes back"
+_DRAWN = "one shape for an object, chosen by --draw"
+_UNDRAWN = {
+    # Draw: what is lost of which objects, namely those that state the other field too.
+    "outline": {"objects.keypoints": "objects.box"},
+    "box": {
+        "objects.segmentation": "objects.box",
+        "objects.shape": "objects.box",
+        "objects.keypoints": "objects.box",
+    },
+    "keypoints": {
+        "objects.box": "objects.keypoints",
+        "objects.segmentation": "objects.keypoints",
+        "objects.shape": "objects.keypoints",
+    },
+}
 
 
 @dataclass(frozen=True)
@@ -112,7 +132,16 @@ class CvatFormat:
     name = "cvat"
     summary = "CVAT for images 1.1 and for video 1.1: XML, exported zip, or a folder of jobs"
     options = CvatOptions
-    traits = _TRAITS
+
+    def traits(self, options: CvatOptions) -> Traits:
+        """What CVAT cannot hold; an object is drawn as one shape, which the options choose."""
+        undrawn = _UNDRAWN[options.draw]
+        rounds, beside = {**_TRAITS.rounds}, {**_TRAITS.beside, **undrawn}
+        if options.draw == "outline":
+            rounds["objects.box"] = _BOX
+            beside["objects.box"] = "objects.segmentation"
+        drops = {**_TRAITS.drops, **dict.fromkeys(undrawn, _DRAWN)}
+        return replace(_TRAITS, drops=drops, rounds=rounds, beside=beside)
 
     def sniff(self, root: Path) -> Match:
         """Look at the beginnings of XML files, plain and in zip files."""

@@ -176,7 +176,9 @@ def tag_attributes(
         for name, value in record.attributes.items()
         if name.startswith(prefix)
     }
-    own = {name: mine.pop(name) for name in ("source", "group_id") if name in mine}
+    own: dict[str, AttributeValue] = {
+        name: mine.pop(name) for name in ("source", "group_id") if name in mine
+    }
     return own, mine
 
 

@@ -1,0 +1,270 @@
+"""What is done to a dataset on its way into another format, whatever the format.
+
+One set of choices for every writer, a plugin's too: which splits, which classes, what becomes of
+images without objects, of boxes that cannot be right, of images that are stored turned. They are
+applied to the dataset before the writer sees it, in this order, and everything that is left out or
+changed is counted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import tlx
+from tlx import class_map
+from tlx.box_policy import BadBoxes, settle_batch
+from tlx.context import Context
+from tlx.dataset import Dataset, Operation, write_dataset
+from tlx.errors import UsageError
+from tlx.issues import Issue, IssueLog
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Exif = Literal["stored", "shown"]
+"""stored: labels count the pixels of the image as it is stored; shown: those of the image as it is
+shown, turned by its EXIF orientation."""
+
+_SHARE = re.compile(r"(\d{1,2}(?:\.\d+)?)\s*%")
+
+
+@dataclass(frozen=True, slots=True)
+class Policies:
+    """The choices; by default nothing is changed.
+
+    Attributes:
+        splits: Only images of these splits; all without any.
+        class_map: Old name to new name; an empty new name leaves the class out.
+        bad_boxes: What is done with a box that is empty, inverted or leaves the image by more than
+            a pixel (`tlx.box_policy`); None leaves it to the writer.
+        exif: Whether labels count the pixels as stored or as shown.
+        background: What is done with images without objects and without a label that is present:
+            ``keep``; ``drop``; a number, how many of them are kept; or a share such as ``10%``,
+            which part they may be of all images that are written. Which ones are kept is decided
+            by the seed and their ids.
+    """
+
+    splits: tuple[str, ...] = ()
+    class_map: Mapping[str, str] = field(default_factory=dict)
+    bad_boxes: BadBoxes | None = None
+    exif: Exif = "stored"
+    background: str = "keep"
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is changed."""
+        return self == Policies()
+
+    def plain(self) -> dict[str, Any]:
+        """The choices that change something, as plain values."""
+        mine = {name: getattr(self, name) for name in self.__slots__}
+        default = Policies()
+        chosen = {name: value for name, value in mine.items() if value != getattr(default, name)}
+        if "splits" in chosen:
+            chosen["splits"] = list(self.splits)
+        return chosen
+
+
+def apply(dataset: Dataset, policies: Policies, dest: Path, context: Context) -> Dataset:
+    """Write the dataset as the policies want it.
+
+    Args:
+        dataset: What is there; it is not touched.
+        policies: The choices.
+        dest: Where the new dataset goes.
+        context: Progress, seed, and issues: each policy that changes something reports how much.
+
+    Raises:
+        UsageError: For a split or class that the dataset does not have, an odd ``background``, or
+            when nothing is left.
+        DataError: For a bad box, under the policy ``report``.
+    """
+    for split in policies.splits:
+        dataset.require_split(split)
+    class_map.require_known(policies.class_map, dataset.taxonomy)
+    work = _Work(dataset, policies, context)
+    if policies.background != "keep":
+        work.choose()
+    operation = Operation(name="convert", version=tlx.__version__, options=policies.plain())
+    result = write_dataset(
+        dest,
+        work.batches(),
+        class_map.mapped_taxonomy(dataset.taxonomy, policies.class_map),
+        dataset.media_root,
+        (*dataset.manifest.lineage, operation),
+    )
+    work.report()
+    if not len(result):
+        raise UsageError(
+            f"nothing is left of the {len(dataset):,} images after {', '.join(policies.plain())}.",
+            hint="Choose other --splits or --background.",
+        )
+    return result
+
+
+def most_backgrounds(text: str, others: int) -> int:
+    """How many images without objects are kept beside a number of other images.
+
+    Args:
+        text: ``drop``, a number, or a share of all such as ``10%``.
+        others: How many images have objects or labels.
+
+    Raises:
+        UsageError: If the text is none of these.
+    """
+    if text == "drop":
+        return 0
+    if text.isascii() and text.isdigit():
+        return int(text)
+    share = _SHARE.fullmatch(text)
+    if share is None:
+        raise UsageError(
+            f"--background cannot be {text!r}.",
+            hint="Write keep, drop, a number such as 500, or a share such as 10%.",
+        )
+    part = float(share[1]) / 100
+    return round(others * part / (1 - part))
+
+
+class _Work:
+    """One pass, or two, over a dataset."""
+
+    def __init__(self, dataset: Dataset, policies: Policies, context: Context) -> None:
+        self.dataset = dataset
+        self.policies = policies
+        self.context = context
+        self.chosen: frozenset[bytes] | None = None
+        """Keys of the backgrounds that stay; None for all."""
+        self.counts: dict[str, int] = {}
+
+    def choose(self) -> None:
+        """Decide which backgrounds stay: those with the least keys, once all images are counted."""
+        import pyarrow.compute as pc
+
+        most_backgrounds(self.policies.background, 0)
+        keys: list[bytes] = []
+        others = 0
+        silent = Context(issues=IssueLog("skip"), seed=self.context.seed)
+        shadow = _Work(self.dataset, self.policies, silent)
+        for batch in shadow.batches():
+            empty = _backgrounds(batch)
+            ids = batch.column("image_id").filter(empty).to_pylist()
+            keys += map(self._key, ids)
+            others += batch.num_rows - int(pc.sum(empty).as_py() or 0)
+        self.chosen = frozenset(sorted(keys)[: most_backgrounds(self.policies.background, others)])
+
+    def _key(self, image_id: str) -> bytes:
+        seed = self.context.seed.to_bytes(8, signed=True)
+        return hashlib.blake2b(image_id.encode(), digest_size=12, key=seed).digest()
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """The batches as the policies want them."""
+        for batch in self.context.progress.track(
+            self.dataset.batches(), "applying policies", len(self.dataset.manifest.parts)
+        ):
+            changed = self._changed(batch)
+            if changed.num_rows:
+                yield changed
+
+    def _changed(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        from tlx.columns import relabelled
+
+        if self.policies.splits:
+            wanted = pc.is_in(batch.column("split"), pa.array(self.policies.splits))
+            self._add("other-split", batch.num_rows - int(pc.sum(wanted).as_py() or 0))
+            batch = batch.filter(wanted)
+        if self.policies.class_map:
+            before = _number_of_objects(batch)
+            batch = relabelled(batch, self.policies.class_map)
+            self._add("left-out-class", before - _number_of_objects(batch))
+        if self.policies.bad_boxes is not None:
+            batch = settle_batch(batch, self.policies.bad_boxes, self._report)
+        if self.policies.exif == "shown":
+            batch = self._turned(batch)
+        if self.chosen is not None:
+            ids = batch.column("image_id").to_pylist()
+            empty = _backgrounds(batch).to_pylist()
+            wanted = pa.array(
+                [not e or self._key(i) in self.chosen for e, i in zip(empty, ids, strict=True)],
+                pa.bool_(),
+            )
+            self._add("background", batch.num_rows - int(pc.sum(wanted).as_py() or 0))
+            batch = batch.filter(wanted)
+        return batch
+
+    def _turned(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Let the labels of images that are stored turned count the pixels that are shown."""
+        from tlx.media import image_size
+        from tlx.orientation import AS_STORED, Turn, stored_orientation
+        from tlx.schema import batch_to_records, records_to_batch
+
+        uris = batch.column("uri").to_pylist()
+        places = [None if "://" in uri else self.dataset.image_path(uri) for uri in uris]
+        found = [AS_STORED if place is None else stored_orientation(place) for place in places]
+        if all(orientation == AS_STORED for orientation in found):
+            return batch
+        records = list(batch_to_records(batch))
+        for row, (place, orientation) in enumerate(zip(places, found, strict=True)):
+            record = records[row]
+            size = None if place is None else image_size(place)
+            if orientation == AS_STORED or size is None:
+                continue
+            if None not in (record.width, record.height) and size != (record.width, record.height):
+                message = (
+                    f"{record.uri} is turned by its EXIF orientation, and the labels state another "
+                    "size than the stored one: taken as labels of the image as it is shown."
+                )
+                issue = Issue("turned-already", message, str(place), None, "kept")
+                self.context.issues.report(issue)
+                continue
+            records[row] = Turn(orientation, size).record(record)
+            self._add("turned-labels", 1)
+        return records_to_batch(records)
+
+    def _add(self, code: str, number: int) -> None:
+        self.counts[code] = self.counts.get(code, 0) + number
+
+    def _report(self, code: str, message: str, action: str, hint: str) -> None:
+        self.context.issues.report(Issue(code, message, None, None, action, hint))
+
+    def report(self) -> None:
+        """Say how much each policy left out or changed."""
+        for code, number in self.counts.items():
+            if number:
+                message = f"{number:,} {_SUMS[code]}"
+                self.context.issues.report(Issue(code, message, None, None, "requested"))
+
+
+_SUMS = {
+    "other-split": "images of other splits are left out (--splits).",
+    "left-out-class": "objects of classes that the map leaves out (--class-map).",
+    "background": "images without objects are left out (--background).",
+    "turned-labels": "images are stored turned: their labels count the pixels as shown (--exif).",
+}
+
+
+def _number_of_objects(batch: pa.RecordBatch) -> int:
+    import pyarrow.compute as pc
+
+    return int(pc.sum(pc.list_value_length(batch.column("objects"))).as_py() or 0)
+
+
+def _backgrounds(batch: pa.RecordBatch) -> Any:
+    """Which images have neither an object nor a label that is present."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    labels = batch.column("labels")
+    present = pc.fill_null(pc.struct_field(pc.list_flatten(labels), "present"), False)
+    rows = pc.list_parent_indices(labels).filter(present)
+    labelled = pc.is_in(pa.array(range(batch.num_rows), rows.type), rows)
+    empty = pc.equal(pc.list_value_length(batch.column("objects")), 0)
+    return pc.and_(empty, pc.invert(labelled))
