@@ -8,6 +8,7 @@ from tlx_plugins.demo.command import DemoCommand
 from tlx_plugins.formats.coco import CocoFormat
 from tlx_plugins.formats.csv_format import CsvFormat
 from tlx_plugins.formats.cvat import CvatFormat
+from tlx_plugins.formats.parquet import ParquetFormat
 from tlx_plugins.formats.tfrecord import TfrecordFormat
 from tlx_plugins.formats.voc import VocFormat
 from tlx_plugins.formats.yolo import YoloFormat
@@ -26,7 +27,15 @@ def tlx_sources() -> list[Source]:
 @hookimpl
 def tlx_formats() -> list[Format]:
     """Formats that are read and written."""
-    return [CocoFormat(), CsvFormat(), CvatFormat(), TfrecordFormat(), VocFormat(), YoloFormat()]
+    return [
+        CocoFormat(),
+        CsvFormat(),
+        CvatFormat(),
+        ParquetFormat(),
+        TfrecordFormat(),
+        VocFormat(),
+        YoloFormat(),
+    ]
 
 
 @hookimpl

@@ -85,9 +85,10 @@ def register(app: App, arguments: list[str], screen: Screen) -> None:
             bad_boxes=bad_boxes,
             exif=exif,
         )
-        if bad_boxes is not None and "bad_boxes" in _fields(reader):
-            # The reader sees the labels as they are written: it can name file and line.
+        if bad_boxes is not None:
             given["bad_boxes"] = bad_boxes
+        if "bad_boxes" in _fields(reader):
+            # The reader sees the labels as they are written: it can name file and line.
             policies = replace(policies, bad_boxes=None)
         # A reader and a writer may share a name of an option (both are "coco"): it goes to both.
         mine = {f: v for f, v in given.items() if f in _fields(writer)}
