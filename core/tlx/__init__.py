@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from tlx.model import Prediction as Prediction
     from tlx.model import Record as Record
     from tlx.model import Taxonomy as Taxonomy
+    from tlx.picturing import draw_labels as draw_labels
     from tlx.pipeline import convert as convert
     from tlx.pipeline import detect as detect
     from tlx.pipeline import ingest as ingest
@@ -68,6 +69,7 @@ _HOMES = {
     "Run": "runs",
     "convert": "pipeline",
     "detect": "pipeline",
+    "draw_labels": "picturing",
     "ingest": "pipeline",
     "relabel": "pipeline",
     "split": "pipeline",

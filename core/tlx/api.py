@@ -318,5 +318,9 @@ class Command(Plugged, Protocol):
     """A command of its own on the command line, ``tlx NAME``."""
 
     def run(self, options: Any, context: Context, say: Callable[[str], None]) -> Mapping[str, Any]:
-        """Do the work; ``say`` prints a line for the user, the result is what ``--json`` prints."""
+        """Do the work; ``say`` prints a line for the user, the result is what ``--json`` prints.
+
+        An option ``path`` is given on the command line without a flag. An ``exit_code`` in the
+        result other than 0 is what the command ends with: the work is done in part only.
+        """
         ...

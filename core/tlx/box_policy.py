@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
+from tlx.bad_input import BadBoxes, Report
 from tlx.model import Box
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-BadBoxes = Literal["report", "keep", "clip", "drop"]
-"""report: an empty or inverted box is a bad record, one that leaves the image is kept and noted;
-keep: all are kept and noted; clip: boxes are cut to the image, those with nothing left are dropped;
-drop: all are dropped. Whatever is done is an issue."""
-
 Fault = Literal["bad-box", "degenerate-box", "box-outside"]
-Report = Callable[[str, str, str, str], None]
-"""Takes code, message, action and hint of an issue (`tlx.issues.Issue`)."""
 
 TOLERANCE = 1.0
 """Pixels by which a box may leave its image before it is noted; COCO's own boxes do by less."""
@@ -26,7 +19,7 @@ TOLERANCE = 1.0
 _HINT = "Choose what happens to such boxes with --bad-boxes, or skip them: --on-error skip"
 
 
-def fault_of(box: Box, size: tuple[int, int] | None, tolerance: float = 0.0) -> Fault | None:
+def fault_of(box: Box, size: tuple[int, int] | None, tolerance: float = TOLERANCE) -> Fault | None:
     """Say what is wrong with a box.
 
     Args:
@@ -50,7 +43,7 @@ def settle(
     box: Box,
     size: tuple[int, int] | None,
     fault: Fault,
-    policy: BadBoxes,
+    policy: BadBoxes | None,
     subject: str,
     report: Report,
     *,
@@ -62,34 +55,32 @@ def settle(
         box: In absolute pixels.
         size: Width and height of the image in pixels, if known.
         fault: What is wrong with it, from `fault_of`.
-        policy: What the user wants.
+        policy: What the user wants (`tlx.bad_input.BadInputOptions.bad_boxes`).
         subject: The box in words, to begin the message with ("the box (1, 2, 1, 9) of a.jpg").
         report: Takes the issue.
-        outside_is_bad: Under ``report`` a box that leaves the image is a bad record too, for
-            formats that cannot hold one.
+        outside_is_bad: By default a box that leaves the image is a bad record too, for formats
+            that cannot hold one.
 
     Returns:
         The box to go on with; None drops it.
     """
+    is_bad = policy == "fail" or (policy is None and (fault != "box-outside" or outside_is_bad))
     if fault == "bad-box":
         # Nothing can be done with it: no policy keeps it.
-        action = "skipped" if policy in ("report", "keep") else "requested"
+        action = "skipped" if is_bad or policy == "keep" else "requested"
         report(fault, f"{subject} is not finite; left out.", action, _HINT)
         return None
-    degenerate = fault == "degenerate-box"
-    bad = degenerate or outside_is_bad
     of = f" of {size[0]} x {size[1]} pixels" if size else ""
-    what = "is empty or inverted" if degenerate else f"leaves the image{of}"
-    if policy == "keep" or (policy == "report" and not bad):
+    what = "is empty or inverted" if fault == "degenerate-box" else f"leaves the image{of}"
+    if policy == "keep" or (policy is None and not is_bad):
         report(fault, f"{subject} {what}; kept.", "kept", _HINT)
         return box
-    if policy == "clip" and not degenerate:
+    if policy == "clip" and fault == "box-outside":
         cut = box.clip(*(size or (math.inf, math.inf)))
         if cut.width > 0 and cut.height > 0:
             report(fault, f"{subject} {what}; cut to the image.", "requested", _HINT)
             return cut
-    action = "skipped" if policy == "report" else "requested"
-    report(fault, f"{subject} {what}; left out.", action, _HINT)
+    report(fault, f"{subject} {what}; left out.", "skipped" if is_bad else "requested", _HINT)
     return None
 
 

@@ -5,19 +5,57 @@ from __future__ import annotations
 import colorsys
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tlx.api import ImageTask
-from tlx.model import Box, Detection, Object, Prediction, Taxonomy
+from tlx.model import Box, Detection, Object, Prediction, Segmentation, Taxonomy
+from tlx.outlines import Line, Point, lines_of, mask_of
 
 if TYPE_CHECKING:
     from PIL import Image as PillowImage
-
-Shown = tuple[Box, str, str, bool]
-"""A box, its text, its ``#rrggbb`` colour, and whether it is drawn dashed (a label)."""
+    from PIL.ImageDraw import ImageDraw
 
 _LABEL = "#ffffff"
+_MASK_OPACITY = 0.4
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One thing to draw; everything is in absolute pixels of the image.
+
+    Attributes:
+        box: Its upright box.
+        text: Written above the box.
+        color: ``#rrggbb``.
+        dashed: Whether the box is drawn dashed, as labels are.
+        lines: Outlines.
+        points: Keypoints.
+        mask: A run-length encoded mask of the size of the image.
+    """
+
+    box: Box | None
+    text: str = ""
+    color: str = _LABEL
+    dashed: bool = False
+    lines: tuple[Line, ...] = ()
+    points: tuple[Point, ...] = ()
+    mask: Segmentation | None = None
+
+    def moved(self, x: float, y: float) -> Shown:
+        """The same in the pixels of a cut-out that begins at x and y; a mask stays behind."""
+        box = self.box
+        return replace(
+            self,
+            box=box and Box(box.xmin - x, box.ymin - y, box.xmax - x, box.ymax - y),
+            lines=tuple(
+                Line(tuple((a - x, b - y) for a, b in line.points), line.closed)
+                for line in self.lines
+            ),
+            points=tuple((a - x, b - y) for a, b in self.points),
+            mask=None,
+        )
 
 
 def color_of(name: str, taxonomy: Taxonomy | None) -> str:
@@ -46,35 +84,85 @@ def draw(
 
     Args:
         image: RGB.
-        shown: Boxes in the image's pixels.
+        shown: What to draw, in the image's pixels.
         scale: Enlarge the picture before drawing, so that small things stay visible.
     """
     from PIL import ImageDraw, ImageFont
 
-    if scale == 1.0:
-        picture = image.copy()
-    else:
-        picture = image.resize((round(image.width * scale), round(image.height * scale)))
+    shown = [*shown]
+    picture = image.copy()
+    for item in shown:
+        if item.mask is not None:
+            _tint(picture, item.mask, item.color)
+    if scale != 1.0:
+        picture = picture.resize((round(image.width * scale), round(image.height * scale)))
     pen = ImageDraw.Draw(picture)
     size = max(10, picture.height // 32)
+    thick = max(1, picture.height // 400)
     font = ImageFont.load_default(size=size)
-    for box, text, color, dashed in shown:
-        corners = [box.xmin * scale, box.ymin * scale, box.xmax * scale, box.ymax * scale]
-        if dashed:
-            _dashes(pen, corners, color)
-        else:
-            pen.rectangle(corners, outline=color, width=max(1, picture.height // 400))
-        if text:
-            top = corners[1] - size - 4
-            place = (corners[0], top if top > 0 else corners[3] + 2)
-            ground = pen.textbbox(place, text, font=font)
-            pen.rectangle(ground, fill=color)
-            pen.text(place, text, fill="#000000", font=font)
+    for item in shown:
+        for line in item.lines:
+            points = [(x * scale, y * scale) for x, y in line.points]
+            pen.line(points + points[: 1 if line.closed else 0], fill=item.color, width=thick)
+        for x, y in item.points:
+            pen.circle((x * scale, y * scale), 2 * thick, fill=item.color, outline="#000000")
+        if item.box is not None:
+            _draw_box(pen, item, item.box, scale, thick)
+        place = _text_place(item, scale, size, picture.height)
+        if item.text and place is not None:
+            ground = pen.textbbox(place, item.text, font=font)
+            pen.rectangle(ground, fill=item.color)
+            pen.text(place, item.text, fill=_readable_on(item.color), font=font)
     return picture
 
 
-def _dashes(pen: object, corners: Sequence[float], color: str) -> None:
+def _readable_on(color: str) -> str:
+    """Black or white, whichever stands out more (luma after ITU-R BT.601)."""
+    red, green, blue = bytes.fromhex(color[1:])
+    return "#000000" if 0.299 * red + 0.587 * green + 0.114 * blue > 120 else "#ffffff"
+
+
+def _draw_box(pen: ImageDraw, item: Shown, box: Box, scale: float, thick: int) -> None:
+    corners = [box.xmin * scale, box.ymin * scale, box.xmax * scale, box.ymax * scale]
+    if item.dashed or item.lines:
+        # Where there is an outline, the box only frames it.
+        _dashes(pen, corners, item.color)
+    else:
+        pen.rectangle(_ordered(corners), outline=item.color, width=thick)
+
+
+def _ordered(corners: Sequence[float]) -> list[float]:
+    """Corners from the upper left to the lower right: a label may be inverted."""
     x0, y0, x1, y1 = corners
+    return [min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)]
+
+
+def _text_place(item: Shown, scale: float, size: int, height: int) -> Point | None:
+    """Above the thing, or below it at the upper edge of the picture."""
+    spots = [point for line in item.lines for point in line.points] + [*item.points]
+    if item.box is not None:
+        spots = [(item.box.xmin, item.box.ymin), (item.box.xmax, item.box.ymax)]
+    if not spots:
+        return None
+    left = min(x for x, _ in spots) * scale
+    top = min(y for _, y in spots) * scale - size - 4
+    bottom = min(max(y for _, y in spots) * scale + 2, height - size - 4)
+    return left, top if top > 0 else bottom
+
+
+def _tint(picture: PillowImage.Image, segmentation: Segmentation, color: str) -> None:
+    """Colour the pixels of a mask; one that does not fit the picture is left out."""
+    from PIL import Image
+
+    pixels = mask_of(segmentation)
+    if pixels is None or pixels.shape != (picture.height, picture.width):
+        return
+    where = Image.fromarray((pixels * round(255 * _MASK_OPACITY)).astype("uint8"))
+    picture.paste(color, (0, 0), where)
+
+
+def _dashes(pen: ImageDraw, corners: Sequence[float], color: str) -> None:
+    x0, y0, x1, y1 = _ordered(corners)
     step = 4.0
     for a, b, fixed, horizontal in (
         (x0, x1, y0, True),
@@ -86,13 +174,26 @@ def _dashes(pen: object, corners: Sequence[float], color: str) -> None:
         while at < b:
             end = min(at + step / 2 + 1, b)
             line = [(at, fixed), (end, fixed)] if horizontal else [(fixed, at), (fixed, end)]
-            pen.line(line, fill=color, width=1)  # type: ignore[attr-defined]
+            pen.line(line, fill=color, width=1)
             at += step
 
 
-def shown_objects(objects: Iterable[Object], *, text: bool = False) -> list[Shown]:
-    """Labels, dashed and white."""
-    return [(o.box, o.category if text else "", _LABEL, True) for o in objects if o.box is not None]
+def shown_objects(
+    objects: Iterable[Object], *, text: bool = False, taxonomy: Taxonomy | None = None
+) -> list[Shown]:
+    """Labels: dashed and white, or with a taxonomy in the colours of their classes."""
+    return [
+        Shown(
+            thing.box,
+            thing.category if text else "",
+            _LABEL if taxonomy is None else color_of(thing.category, taxonomy),
+            dashed=taxonomy is None,
+            lines=tuple(lines_of(thing)),
+            points=tuple((p.x, p.y) for p in thing.keypoints if p.visibility != 0),
+            mask=thing.segmentation,
+        )
+        for thing in objects
+    ]
 
 
 def shown_detections(
@@ -111,9 +212,8 @@ def shown_detections(
             else thresholds
         )
         if d.score >= limit:
-            shown.append(
-                (d.box, f"{d.category} {d.score:.2f}", color_of(d.category, taxonomy), False)
-            )
+            text = f"{d.category} {d.score:.2f}"
+            shown.append(Shown(d.box, text, color_of(d.category, taxonomy)))
     return shown
 
 

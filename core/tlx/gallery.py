@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tlx.drawing import Shown, draw, open_rgb, sheet, shown_detections, shown_objects
+from tlx.drawing import draw, open_rgb, sheet, shown_detections, shown_objects
 from tlx.model import Box, Prediction, Record
 from tlx.predictions import open_predictions
 
@@ -60,24 +60,6 @@ def _window(record: Record, width: int, height: int) -> Box:
     return Box(round(left), round(top), round(left) + round(wide), round(top) + round(high))
 
 
-def _moved(shown: Iterable[Shown], window: Box) -> list[Shown]:
-    """Boxes in the pixels of a cut-out."""
-    return [
-        (
-            Box(
-                box.xmin - window.xmin,
-                box.ymin - window.ymin,
-                box.xmax - window.xmin,
-                box.ymax - window.ymin,
-            ),
-            text,
-            color,
-            dashed,
-        )
-        for box, text, color, dashed in shown
-    ]
-
-
 def picture_sheet(
     dataset: Dataset,
     predictions: Path,
@@ -115,7 +97,8 @@ def picture_sheet(
             *shown_detections(found.detections, thresholds, dataset.taxonomy),
         ]
         window = _window(record, image.width, image.height)
+        moved = [item.moved(window.xmin, window.ymin) for item in shown]
         part = image.crop((window.xmin, window.ymin, window.xmax, window.ymax))
-        pictures.append(draw(part, _moved(shown, window), scale=max(1.0, 900 / part.width)))
+        pictures.append(draw(part, moved, scale=max(1.0, 900 / part.width)))
     sheet(pictures, columns, width).save(output)
     return output

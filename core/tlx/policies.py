@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import tlx
 from tlx import class_map
-from tlx.box_policy import BadBoxes, settle_batch
+from tlx.bad_input import BadBoxes
+from tlx.box_policy import settle_batch
 from tlx.context import Context
 from tlx.dataset import Dataset, Operation, write_dataset
 from tlx.errors import UsageError
@@ -26,9 +27,9 @@ from tlx.issues import Issue, IssueLog
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Exif = Literal["stored", "shown"]
-"""stored: labels count the pixels of the image as it is stored; shown: those of the image as it is
-shown, turned by its EXIF orientation."""
+Pixels = Literal["stored", "upright"]
+"""stored: labels count the pixels of the image as it is stored; upright: those of the image as its
+EXIF orientation says to show it."""
 
 _SHARE = re.compile(r"(\d{1,2}(?:\.\d+)?)\s*%")
 
@@ -42,7 +43,7 @@ class Policies:
         class_map: Old name to new name; an empty new name leaves the class out.
         bad_boxes: What is done with a box that is empty, inverted or leaves the image by more than
             a pixel (`tlx.box_policy`); None leaves it to the writer.
-        exif: Whether labels count the pixels as stored or as shown.
+        pixels: Whether labels count the pixels as stored, or those of the upright image.
         background: What is done with images without objects and without a label that is present:
             ``keep``; ``drop``; a number, how many of them are kept; or a share such as ``10%``,
             which part they may be of all images that are written. Which ones are kept is decided
@@ -52,7 +53,7 @@ class Policies:
     splits: tuple[str, ...] = ()
     class_map: Mapping[str, str] = field(default_factory=dict)
     bad_boxes: BadBoxes | None = None
-    exif: Exif = "stored"
+    pixels: Pixels = "stored"
     background: str = "keep"
 
     @property
@@ -187,8 +188,8 @@ class _Work:
             self._add("left-out-class", before - _number_of_objects(batch))
         if self.policies.bad_boxes is not None:
             batch = settle_batch(batch, self.policies.bad_boxes, self._report)
-        if self.policies.exif == "shown":
-            batch = self._turned(batch)
+        if self.policies.pixels == "upright":
+            batch = self._upright(batch)
         if self.chosen is not None:
             ids = batch.column("image_id").to_pylist()
             empty = _backgrounds(batch).to_pylist()
@@ -200,32 +201,32 @@ class _Work:
             batch = batch.filter(wanted)
         return batch
 
-    def _turned(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """Let the labels of images that are stored turned count the pixels that are shown."""
-        from tlx.media import image_size
-        from tlx.orientation import AS_STORED, Turn, stored_orientation
+    def _upright(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Let the labels of images that are stored turned count the upright pixels."""
+        from tlx.media import ImageHeader, image_header
+        from tlx.orientation import upright
         from tlx.schema import batch_to_records, records_to_batch
 
         uris = batch.column("uri").to_pylist()
-        places = [None if "://" in uri else self.dataset.image_path(uri) for uri in uris]
-        found = [AS_STORED if place is None else stored_orientation(place) for place in places]
-        if all(orientation == AS_STORED for orientation in found):
+        headers: list[ImageHeader | None] = [
+            None if "://" in uri else image_header(self.dataset.image_path(uri)) for uri in uris
+        ]
+        if all(header is None or header.orientation == 1 for header in headers):
             return batch
         records = list(batch_to_records(batch))
-        for row, (place, orientation) in enumerate(zip(places, found, strict=True)):
-            record = records[row]
-            size = None if place is None else image_size(place)
-            if orientation == AS_STORED or size is None:
+        for row, header in enumerate(headers):
+            if header is None or header.orientation == 1:
                 continue
-            if None not in (record.width, record.height) and size != (record.width, record.height):
+            record = records[row]
+            if (record.width, record.height) not in {header.size, (None, None)}:
                 message = (
-                    f"{record.uri} is turned by its EXIF orientation, and the labels state another "
-                    "size than the stored one: taken as labels of the image as it is shown."
+                    "is turned by its EXIF orientation, and its labels count another size than "
+                    "the stored one; they are left as they are."
                 )
-                issue = Issue("turned-already", message, str(place), None, "kept")
+                issue = Issue("turned-already", message, record.uri, None, "kept")
                 self.context.issues.report(issue)
                 continue
-            records[row] = Turn(orientation, size).record(record)
+            records[row] = upright(record, header)
             self._add("turned-labels", 1)
         return records_to_batch(records)
 
@@ -247,7 +248,7 @@ _SUMS = {
     "other-split": "images of other splits are left out (--splits).",
     "left-out-class": "objects of classes that the map leaves out (--class-map).",
     "background": "images without objects are left out (--background).",
-    "turned-labels": "images are stored turned: their labels count the pixels as shown (--exif).",
+    "turned-labels": "images are stored turned: their labels count the upright pixels (--pixels).",
 }
 
 

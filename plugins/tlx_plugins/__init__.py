@@ -5,6 +5,7 @@ from __future__ import annotations
 from tlx.api import Command, Format, Source, Viewer
 from tlx.hooks import hookimpl
 from tlx_plugins.demo.command import DemoCommand
+from tlx_plugins.fetching.command import FetchCommand
 from tlx_plugins.formats.coco import CocoFormat
 from tlx_plugins.formats.csv_format import CsvFormat
 from tlx_plugins.formats.cvat import CvatFormat
@@ -47,4 +48,4 @@ def tlx_viewers() -> list[Viewer]:
 @hookimpl
 def tlx_commands() -> list[Command]:
     """Commands of their own."""
-    return [DemoCommand()]
+    return [DemoCommand(), FetchCommand()]

@@ -314,3 +314,17 @@ def test_no_output_replaces_what_is_read(lisa: Path, capsys: pytest.CaptureFixtu
         assert "would replace the input" in complaint(capsys, 2, *words, "--overwrite")
     assert sorted(lisa.rglob("*")) == before
     assert Dataset.open("a.tlx").counts.images == 16
+
+
+def test_labels_are_drawn_to_be_looked_at(lisa: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    result(capsys, "ingest", "lisa", lisa, "-o", "a.tlx")
+    some = result(capsys, "draw", "a.tlx", "-o", "some", "--limit", "3")
+    assert len(some["pictures"]) == 3
+    assert sorted(p.name for p in Path("some").iterdir()) == sorted(some["pictures"])
+    every = result(capsys, "draw", "a.tlx", "-o", "every", "--limit", "0")
+    assert len(every["pictures"]) == len(
+        [r for r in Dataset.open("a.tlx").records() if r.objects or r.labels]
+    )
+    words = complaint(capsys, 2, "draw", "a.tlx", "-o", "none", "--image", "nobody.jpg")
+    assert "has no image 'nobody.jpg'" in words
+    assert not Path("none").exists()

@@ -358,10 +358,11 @@ def test_bad_rows_have_a_place_and_leave_the_others(tmp_path: Path, row: str, co
 @pytest.mark.parametrize(
     ("policy", "expected"),
     [
-        ("report", [(-5, 0, 20, 20), (50, 0, 120, 20)]),
+        (None, [(-5, 0, 20, 20), (50, 0, 120, 20)]),
         ("keep", [(-5, 0, 20, 20), (50, 0, 120, 20), (9, 9, 5, 5)]),
         ("clip", [(0, 0, 20, 20), (50, 0, 100, 20)]),
         ("drop", []),
+        ("fail", []),
     ],
 )
 def test_boxes_that_leave_the_image(tmp_path: Path, policy: str, expected: list[Any]) -> None:

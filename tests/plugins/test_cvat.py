@@ -309,7 +309,7 @@ BAD = [
 @pytest.mark.parametrize(("shape", "code"), BAD)
 def test_bad_shapes_are_issues_with_their_line(put: Any, shape: str, code: str) -> None:
     good = '<box label="car" xtl="1" ytl="2" xbr="3" ybr="4"/>'
-    path = put(images_xml(good, shape, good))
+    path = put(images_xml(good, shape, good.replace('"4"', '"5"')))
     (record,), issues, _ = read(path, "skip")
     assert len(record.objects) == 2
     assert issues.counts[code] == issues.lost == 1
@@ -423,7 +423,7 @@ def test_sizes_are_compared(put: Any, tmp_path: Path) -> None:
     save_image(tmp_path / "images" / "a.jpg", (80, 100))
     with pytest.raises(DataError, match="EXIF"):
         read(path)
-    assert len(read(path, turned_images="keep")[0]) == 1
+    assert len(read(path, exif="keep")[0]) == 1
     save_image(tmp_path / "images" / "a.jpg", (50, 50))
     assert read(path)[1].counts["size-mismatch"] == 1
     (tmp_path / "images" / "a.jpg").write_bytes(b"no image")

@@ -22,6 +22,7 @@ COMMANDS = {
     "split": "Give every image a split that no clip crosses.",
     "relabel": "Rename, merge or drop classes.",
     "convert": "Write a dataset, or a foreign folder, in another format.",
+    "draw": "Draw labels into their images, to look before training.",
     "train": "Fine-tune a pre-trained network on a dataset.",
     "eval": "Judge a run: COCO AP, AP by pixel height, precision and recall.",
     "predict": "Detect in a dataset, a folder, or single images.",

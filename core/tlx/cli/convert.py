@@ -9,14 +9,14 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 from tlx import host
-from tlx.box_policy import BadBoxes
+from tlx.bad_input import BadBoxes
 from tlx.class_map import parse
 from tlx.cli.common import Flags, make_context, peek, plugin_options, show_issues, values
 from tlx.cli.screen import Screen
 from tlx.loss import Loss
 from tlx.options import NoOptions
 from tlx.pipeline import convert
-from tlx.policies import Exif, Policies
+from tlx.policies import Pixels, Policies
 from tlx.sidecar import describe_loss
 
 _OWN = frozenset({"bad_boxes"})
@@ -47,7 +47,7 @@ def register(app: App, arguments: list[str], screen: Screen) -> None:
         class_map: str | None = None,
         background: str = "keep",
         bad_boxes: BadBoxes | None = None,
-        exif: Exif = "stored",
+        pixels: Pixels = "stored",
         options: Any = None,
         flags: Flags | None = None,
     ) -> None:
@@ -69,11 +69,12 @@ def register(app: App, arguments: list[str], screen: Screen) -> None:
             background: Images without objects and without a label: keep, drop, a number, or a
                 share of the images that are written, such as 10%.
             bad_boxes: A box that is empty, inverted or leaves the image by more than a pixel,
-                while PATH is read or in the dataset. report: an empty or inverted one is a bad
-                record (see --on-error), one that leaves the image is noted; keep: all are noted;
-                clip: cut to the image; drop: left out. Whatever is done is counted.
-            exif: Labels count pixels as stored, or as shown: turned by the EXIF orientation, for
-                programs that turn images when they open them. The images stay as they are.
+                while PATH is read or in the dataset. keep: kept and noted; clip: cut to the image,
+                and dropped where nothing is left; drop: left out; fail: a bad record (see
+                --on-error). Whatever is done is counted.
+            pixels: Labels count the pixels of images as stored, or of upright ones, turned by their
+                EXIF orientation, for programs that turn images when they open them. The images
+                stay as they are.
         """
         del flags
         context = make_context(on_error=on_error, seed=seed, workers=workers)
@@ -83,7 +84,7 @@ def register(app: App, arguments: list[str], screen: Screen) -> None:
             class_map=parse(class_map),
             background=background,
             bad_boxes=bad_boxes,
-            exif=exif,
+            pixels=pixels,
         )
         if bad_boxes is not None:
             given["bad_boxes"] = bad_boxes

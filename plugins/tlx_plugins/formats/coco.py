@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from tlx.api import Match, Reading, Traits, WriteReport
+from tlx.bad_input import BadInputOptions
 from tlx.context import Context
 from tlx.errors import DataError, UsageError
 from tlx.issues import Issue
@@ -34,7 +35,7 @@ _TRAITS = Traits(
 
 
 @dataclass(frozen=True)
-class CocoOptions:
+class CocoOptions(BadInputOptions):
     """How COCO files are read and written."""
 
     annotations: str | None = None
@@ -49,12 +50,6 @@ class CocoOptions:
 
     box_from: Literal["bbox", "outline"] = "bbox"
     """Reading: where the two differ, believe the bbox or the bounds of the polygons."""
-
-    bad_boxes: Literal["report", "keep", "clip", "drop"] = "report"
-    """Reading: what to do with a box that is empty, inverted or leaves the image by more than a
-    pixel. report: an empty or inverted one is a bad record (see --on-error), one that leaves the
-    image is kept and noted; keep: all are kept and noted; clip: boxes are cut to the image, those
-    with nothing left are dropped; drop: all are dropped. Whatever is done is counted."""
 
     ids: Literal["source", "new"] = "source"
     """Writing: keep the ids of categories, images and annotations where all of a kind are known,

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, TypeGuard
 
 import msgspec
 
-from tlx.box_policy import TOLERANCE, fault_of, settle, shown
+from tlx.bad_input import distinct, duplicate_action
+from tlx.box_policy import fault_of, settle, shown
 from tlx.context import Context
 from tlx.issues import Issue
+from tlx.media import image_header
 from tlx.model import (
     AttributeValue,
     Box,
@@ -24,6 +26,7 @@ from tlx.model import (
     Segmentation,
     Taxonomy,
 )
+from tlx.orientation import Ground, ground_of
 from tlx_plugins.formats.coco_file import (
     AnnotationFile,
     CocoAnnotation,
@@ -130,7 +133,8 @@ class _FileReader:
             key = str(image.id)
             if key in known:
                 message = f"the image id {image.id!r} appears twice; the first one is kept."
-                self._report("duplicate-image-id", message, f"$.images[{index}]")
+                action = duplicate_action(self.options.duplicates, same=False)
+                self._report("duplicate-image-id", message, f"$.images[{index}]", action)
                 continue
             known.add(key)
             uri = self._uri(image, prefix)
@@ -139,30 +143,62 @@ class _FileReader:
                 continue
             if uri in self.reader.seen:
                 message = f"{uri} is listed twice; the first one is kept, with its annotations."
-                self._report("duplicate-image", message, f"$.images[{index}]")
+                action = duplicate_action(self.options.duplicates, same=False)
+                self._report("duplicate-image", message, f"$.images[{index}]", action)
                 continue
             self.reader.seen.add(uri)
-            yield self._record(image, uri, index, by_image.pop(key, []))
+            record = self._record(image, uri, index, by_image.pop(key, []))
+            if record is not None:
+                yield record
         self._report_strays(by_image, known)
 
-    def _record(self, image: CocoImage, uri: str, index: int, annotations: list[int]) -> Record:
+    def _record(
+        self, image: CocoImage, uri: str, index: int, annotations: list[int]
+    ) -> Record | None:
         place = f"$.images[{index}]"
         attributes = self._attributes(image.attributes, place)
         # The writer keeps the id that an image had before it got a new one.
         attributes.setdefault(SOURCE_ID, image.id if _is_int64(image.id) else str(image.id))
         width, height = self._side(image.width, place), self._side(image.height, place)
-        size = (width, height) if width and height else None
-        objects = (self._object(number, size) for number in annotations)
+        stated = (width, height) if width and height else None
+        ground = self._ground(uri, stated, place)
+        if ground is None:
+            return None
+        made = (self._object(number, ground.size) for number in annotations)
+        objects = distinct(
+            [thing for thing in made if thing is not None],
+            self.options.duplicates,
+            lambda thing, action: self._repeated(thing, action, place),
+        )
+        if ground.orientation != 1 and ground.stored is not None:
+            width, height = ground.stored
         return Record(
             image_id=uri,
             uri=uri,
             width=width,
             height=height,
             split=self.split,
-            objects=tuple(thing for thing in objects if thing is not None),
+            objects=ground.brought_back(objects),
             attributes=attributes,
             origin=self.origin,
         )
+
+    def _ground(self, uri: str, stated: tuple[int, int] | None, place: str) -> Ground | None:
+        """The pixels that the labels of an image count; None leaves the image out."""
+        if "://" in uri:
+            return Ground(stated, 1, stated)
+        header = image_header(self.reader.media_root / uri)
+        if header is None or header.orientation == 1:
+            return Ground(stated, 1, stated)
+
+        def report(code: str, message: str, action: str, hint: str) -> None:
+            self._report(code, message, place, action, hint)
+
+        return ground_of(header, stated, self.options.exif, uri, report)
+
+    def _repeated(self, thing: Object, action: str, place: str) -> None:
+        message = f"has the annotation {thing.object_id} of {thing.category!r} twice."
+        self._report("duplicate-object", message, place, action)
 
     def _learn_categories(self, categories: list[CocoCategory]) -> None:
         classes = self.reader.classes.by_name
@@ -291,7 +327,7 @@ class _FileReader:
             return None
         if outline is not None and segmentation is not None and segmentation.polygons:
             box = self._compare(box, outline, size, place)
-        fault = fault_of(box, size, TOLERANCE)
+        fault = fault_of(box, size)
         if fault is None:
             return box
         return settle(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from tlx.api import Match, Reading, Traits, WriteReport
-from tlx.box_policy import BadBoxes
+from tlx.bad_input import BadInputOptions
 from tlx.context import Context
 from tlx.errors import DataError, UsageError
 from tlx.folder_walk import is_text, join, walk
@@ -43,7 +43,7 @@ _TRAITS = Traits(
 
 
 @dataclass(frozen=True)
-class CsvOptions:
+class CsvOptions(BadInputOptions):
     """How tables of labels are read and written."""
 
     delimiter: Literal["auto", "comma", "semicolon", "tab", "blanks"] = "auto"
@@ -84,12 +84,6 @@ class CsvOptions:
     """Reading: what the four numbers of a box in one cell are: two corners, or a corner and the
     size; auto: corners if at least half of the boxes have their second corner right of and below
     the first."""
-
-    bad_boxes: BadBoxes = "report"
-    """Reading: what to do with a box that is empty, inverted or leaves the image by more than a
-    pixel. report: an empty or inverted one is a bad record (see --on-error), one that leaves the
-    image is kept and noted; keep: all are kept and noted; clip: boxes are cut to the image, those
-    with nothing left are dropped; drop: all are dropped. Whatever is done is counted."""
 
     split: str | None = None
     """Reading: the split of all images without one in the table; by default what a folder or the

@@ -7,12 +7,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tlx.box_policy import TOLERANCE, fault_of, settle, shown
+from tlx.bad_input import duplicate_action, duplicate_hint
+from tlx.box_policy import fault_of, settle, shown
 from tlx.context import Context
 from tlx.folder_walk import is_text
 from tlx.issues import Issue
-from tlx.media import image_size
+from tlx.media import ImageHeader, image_header
 from tlx.model import AttributeValue, Box, Label, Object, Origin, Record, Taxonomy
+from tlx.orientation import Ground, ground_of
 from tlx.split_names import folder_split, split_in, usual_split
 from tlx_plugins.formats.csv_boxes import BoxRule, find_rule, number_of
 from tlx_plugins.formats.csv_images import Images, clean, is_url
@@ -29,8 +31,7 @@ class _Image:
 
     uri: str
     line: int
-    size: tuple[int, int] | None = None
-    file_size: tuple[int, int] | None = None
+    ground: Ground
     split: str | None = None
     group: str | None = None
     objects: dict[tuple[Any, ...], Object] = field(default_factory=dict)
@@ -88,7 +89,7 @@ class CsvReader:
                     "with the same labels." if same else "with other labels; those are kept."
                 )
                 hint = "Give the one table that counts, or go on with the first: --on-error skip"
-                action = "merged" if same else "skipped"
+                action = duplicate_action(self.options.duplicates, same=same)
                 line = record.origin.line if record.origin else None
                 self._report("duplicate-image", message, line, action, hint)
         for uri in sorted(done):
@@ -126,7 +127,7 @@ class CsvReader:
         return [self._record(image, split) for image in found]
 
     def _record(self, image: _Image, split: str | None) -> Record:
-        size = image.size or image.file_size
+        size = image.ground.stored
         return Record(
             image_id=image.uri,
             uri=image.uri,
@@ -135,7 +136,7 @@ class CsvReader:
             split=image.split or split,
             group=image.group,
             labels=tuple(Label(name, present) for name, present in image.labels.items()),
-            objects=tuple(image.objects.values()),
+            objects=image.ground.brought_back(image.objects.values()),
             attributes=image.attributes,
             origin=Origin(self.file, image.line),
         )
@@ -148,9 +149,11 @@ class CsvReader:
             self._report("wrong-columns", message, row.line)
             return
         key = tuple(cells)
-        if key in seen:
+        if key in seen and self.options.duplicates != "keep":
             message = f"repeats line {seen[key]} word by word; counted once."
-            self._report("duplicate-row", message, row.line, "merged")
+            action = duplicate_action(self.options.duplicates, same=True)
+            hint = duplicate_hint(self.options.duplicates)
+            self._report("duplicate-row", message, row.line, action, hint)
             return
         seen[key] = row.line
         if not all(map(is_text, cells)):
@@ -193,19 +196,38 @@ class CsvReader:
             uri = uri or (f"{folder}/{clean(name)}" if folder else clean(name))
         if uri not in self.rows:
             size = self._stated_size(cells)
-            on_disk = None
+            header = None
             if uri in self.images.paths and self.options.image_sizes:
-                on_disk = image_size(f"{self.images.root}/{uri}")
+                header = image_header(f"{self.images.root}/{uri}")
             elif uri not in self.images.paths and not is_url(uri):
                 self.counts["missing-image"] = self.counts.get("missing-image", 0) + 1
+            turned = header is not None and header.orientation != 1
+            on_disk = header.size if header is not None and not turned else None
             if size and on_disk and size != on_disk:
                 message = (
                     f"the size is said to be {size[0]} x {size[1]}; the image has {on_disk[0]} x "
                     f"{on_disk[1]}, which is taken."
                 )
                 self._report("wrong-size", message, line, "kept")
-            self.rows[uri] = _Image(uri, line, on_disk or size)
+            if header is not None and turned:
+                self.rows[uri] = self._turned(uri, line, header, size)
+            else:
+                known = on_disk or size
+                self.rows[uri] = _Image(uri, line, Ground(known, 1, known))
         return self.rows[uri]
+
+    def _turned(
+        self, uri: str, line: int, header: ImageHeader, stated: tuple[int, int] | None
+    ) -> _Image | None:
+        """An image that EXIF turns, under the policy."""
+        ground = ground_of(
+            header,
+            stated,
+            self.options.exif,
+            f"the image {uri}",
+            lambda code, message, action, hint: self._report(code, message, line, action, hint),
+        )
+        return None if ground is None else _Image(uri, line, ground)
 
     def _stated_size(self, cells: list[str]) -> tuple[int, int] | None:
         values = [number_of(self._cell(cells, side)) for side in ("width", "height")]
@@ -237,13 +259,13 @@ class CsvReader:
         box = self._box(cells, line, image)
         if box is None:
             return
-        fault = fault_of(box, image.size, TOLERANCE)
+        fault = fault_of(box, image.ground.size)
         kept: Box | None = box
         if fault is not None:
             subject = f"the box {shown(box)} of {category!r}"
             kept = settle(
                 box,
-                image.size,
+                image.ground.size,
                 fault,
                 self.options.bad_boxes,
                 subject,
@@ -251,11 +273,13 @@ class CsvReader:
             )
         if kept is None:
             return
-        key = (category, kept.xmin, kept.ymin, kept.xmax, kept.ymax)
+        again = line if self.options.duplicates == "keep" else 0
+        key = (category, kept.xmin, kept.ymin, kept.xmax, kept.ymax, again)
         if key in image.objects:
             first = image.objects[key].line
             message = f"the same {category!r} is on line {first} already; counted once."
-            self._report("duplicate-object", message, line, "merged")
+            action = duplicate_action(self.options.duplicates, same=True)
+            self._report("duplicate-object", message, line, action)
             return
         self.classes.setdefault(category)
         image.objects[key] = Object(
@@ -280,12 +304,12 @@ class CsvReader:
             message = f"the box {written!r} is not four finite numbers."
             self._report("bad-corner", message, line)
             return None
-        if rule.normalised and image.size is None:
+        if rule.normalised and image.ground.size is None:
             message = f"the box is a share of the size of {image.uri}, which is not known."
             hint = "Put the image in its place, or go on without: --on-error skip"
             self._report("no-size", message, line, hint=hint)
             return None
-        return rule.box(numbers, image.size)
+        return rule.box(numbers, image.ground.size)
 
     def _labels(self, cells: list[str], line: int, image: _Image) -> None:
         """A row of one label, or of several in one cell."""

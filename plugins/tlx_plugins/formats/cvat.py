@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from tlx.api import Match, Reading, Traits, WriteReport
-from tlx.box_policy import BadBoxes
+from tlx.bad_input import BadInputOptions, duplicate_action, duplicate_hint
 from tlx.context import Context
 from tlx.errors import UsageError
 from tlx.issues import Issue
@@ -63,7 +63,7 @@ _UNDRAWN = {
 
 
 @dataclass(frozen=True)
-class CvatOptions:
+class CvatOptions(BadInputOptions):
     """How CVAT files are read and written."""
 
     images: str | None = None
@@ -94,21 +94,9 @@ class CvatOptions:
     """Reading: give polygons, masks, ellipses and cuboids the box around them, for training
     detectors; without, only boxes that were drawn are boxes."""
 
-    bad_boxes: BadBoxes = "report"
-    """Reading: what to do with a box that is empty, inverted or leaves the image by more than a
-    pixel. report: an empty or inverted one is a bad record (see --on-error), one that leaves
-    the image is kept and noted; keep: all are kept and noted; clip: boxes are cut to the image,
-    those with nothing left are dropped, turned ones are not cut; drop: all are dropped.
-    Whatever is done is counted."""
-
     missing_images: Literal["report", "keep"] = "report"
     """Reading: an image that is not there while others are: a bad record (see --on-error), or kept
     and noted. Where there is no image at all, all records are kept."""
-
-    turned_images: Literal["report", "keep"] = "report"
-    """Reading: an image that is stored on its side (EXIF orientation), so that CVAT's labels,
-    which count the pixels of the upright image, do not fit the stored one: a bad record, or
-    kept and noted."""
 
     image_sizes: bool = True
     """Reading: compare the size of each image with the one in the file."""
@@ -181,7 +169,9 @@ class CvatFormat:
             context.issues.report(Issue("other-file", message, path, action="kept"))
         for path in found.repeated:
             message = "is extracted beside it; the extracted files are read."
-            context.issues.report(Issue("duplicate-file", message, path, action="merged"))
+            action = duplicate_action(options.duplicates, same=True)
+            hint = duplicate_hint(options.duplicates)
+            context.issues.report(Issue("duplicate-file", message, path, None, action, hint))
         if extract is not None:
             for zipped in {file.path: file for file in found.files if file.member}.values():
                 cvat_files.extract_images(zipped)

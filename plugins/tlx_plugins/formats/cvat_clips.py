@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from tlx.bad_input import duplicate_action
 from tlx.model import Object, Origin, Record
 from tlx_plugins.formats.cvat_meta import Task
 from tlx_plugins.formats.cvat_shapes import Size
@@ -80,21 +81,23 @@ class Clip:
         image_id = self.prefix + name
         if not reader.reader.is_new(image_id):
             message = f"{image_id} is described twice; the first one is kept, with its labels."
-            reader.report("duplicate-image", message, line)
+            action = duplicate_action(reader.options.duplicates, same=False)
+            reader.report("duplicate-image", message, line, action)
             return
-        size, fits = reader.checked_size(uri, self.task.frame_size, line)
-        if not fits:
+        ground = reader.ground_of(uri, self.task.frame_size, line)
+        if ground is None:
             return
-        objects = (self._object(shape, size) for shape in shown)
+        made = (self._object(shape, ground.size) for shape in shown)
+        objects = reader.distinct([thing for thing in made if thing is not None])
         yield Record(
             image_id=image_id,
             uri=uri or reader.finder.expected(self.subset, f"{name}.PNG"),
-            width=size[0] if size else None,
-            height=size[1] if size else None,
+            width=ground.stored[0] if ground.stored else None,
+            height=ground.stored[1] if ground.stored else None,
             split=self.split,
             group=self.group,
             frame=number,
-            objects=tuple(thing for thing in objects if thing is not None),
+            objects=ground.brought_back(objects),
             attributes={"cvat_task_id": self.task.task_id} if self.task.task_id else {},
             origin=Origin(reader.origin, line),
         )

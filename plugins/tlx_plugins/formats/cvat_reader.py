@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tlx import orientation
+from tlx.bad_input import distinct, duplicate_action, duplicate_hint
 from tlx.context import Context
 from tlx.errors import DataError
 from tlx.issues import Issue
-from tlx.media import image_size
+from tlx.media import image_header
 from tlx.model import AttributeValue, Category, Label, Object, Origin, Record, Taxonomy
+from tlx.orientation import Ground
 from tlx_plugins.formats import cvat_meta, cvat_xml
 from tlx_plugins.formats.cvat_clips import Clip
 from tlx_plugins.formats.cvat_files import ImageFinder, LabelFile, images_in_zip
@@ -141,16 +144,18 @@ class FileReader:
         if not self.reader.is_new(image_id):
             message = f"{image_id} is described twice; the first one is kept, with its labels."
             hint = "Put exports that repeat names into folders of their own."
-            self.report("duplicate-image", message, line, "skipped", hint)
+            action = duplicate_action(self.options.duplicates, same=False)
+            self.report("duplicate-image", message, line, action, hint)
             return None
         task = self.shapes.meta.task_of(values)
         uri = self.finder.find(subset, name)
         if uri is None and self.finder.any and not self.keep_missing(name, line):
             return None
         stated = self._size(values, line)
-        size, fits = self.checked_size(uri, stated, line)
-        if not fits:
+        ground = self.ground_of(uri, stated, line)
+        if ground is None:
             return None
+        size = ground.size
         attributes: dict[str, AttributeValue] = {}
         number = count_of(values.get("id"))
         if number is not None:
@@ -170,13 +175,13 @@ class FileReader:
         return Record(
             image_id=image_id,
             uri=self.finder.expected(subset, name) if uri is None else uri,
-            width=size[0] if size else None,
-            height=size[1] if size else None,
+            width=ground.stored[0] if ground.stored else None,
+            height=ground.stored[1] if ground.stored else None,
             split=self.split_of(subset, task),
             group=self.group_of(task, subset) if task.video else None,
             frame=number if task.video else None,
             labels=tuple(labels),
-            objects=tuple(objects),
+            objects=ground.brought_back(self.distinct(objects)),
             attributes=attributes,
             origin=Origin(self.origin, line),
         )
@@ -188,7 +193,8 @@ class FileReader:
             return
         if any(label.category == category for label in labels):
             message = f"the tag {category!r} stands twice at one image; counted once."
-            self.report("duplicate-tag", message, tag.line, "merged")
+            action = duplicate_action(self.options.duplicates, same=True)
+            self.report("duplicate-tag", message, tag.line, action)
         else:
             labels.append(Label(category))
         inputs = self.shapes.meta.inputs.get(category)
@@ -218,29 +224,40 @@ class FileReader:
         self.report("missing-image", message, line, "kept" if keep else "skipped", hint)
         return keep
 
-    def checked_size(
-        self, uri: str | None, stated: Size | None, line: int | None
-    ) -> tuple[Size | None, bool]:
-        """The size to go on with, and whether the labels fit the stored image."""
+    def ground_of(self, uri: str | None, stated: Size | None, line: int | None) -> Ground | None:
+        """The pixels that the labels of an image count; None leaves the image out."""
         if uri is None or not self.options.image_sizes:
-            return stated, True
-        stored = image_size(f"{self.root}/{uri}")
-        if stored is None:
+            return Ground(stated, 1, stated)
+        header = image_header(f"{self.root}/{uri}")
+        if header is None:
             self._count("unreadable-image", uri, line)
-            return stated, True
-        if stated is None or stored == stated:
-            return stored, True
-        if stored != stated[::-1]:
+            return Ground(stated, 1, stated)
+        size = header.size
+        if header.orientation == 1 and (stated is None or stated == size):
+            return Ground(size, 1, size)
+        if header.orientation == 1 and stated is not None and stated != size[::-1]:
             self._count("size-mismatch", uri, line)
-            return stated, True
-        keep = self.options.turned_images == "keep"
-        message = (
-            f"{uri} is stored as {stored[0]} x {stored[1]} pixels and labelled as {stated[0]} x "
-            f"{stated[1]}: turned by its EXIF orientation; {'kept' if keep else 'left out'}."
+            return Ground(stated, 1, stated)
+
+        def report(code: str, message: str, action: str, hint: str) -> None:
+            self.report(code, message, line, action, hint)
+
+        # CVAT shows images upright.
+        found = orientation.ground_of(
+            header, stated, self.options.exif, uri, report, drawn_upright=True
         )
-        hint = "Store the images upright (exiftran, mogrify -auto-orient), then read again."
-        self.report("turned-image", message, line, "kept" if keep else "skipped", hint)
-        return stated, keep
+        if found is None or found.orientation != 1:
+            return found
+        return Ground(found.size, 1, found.size)
+
+    def distinct(self, objects: Sequence[Object]) -> Sequence[Object]:
+        """Apply the policy for duplicates to the objects of an image."""
+        return distinct(objects, self.options.duplicates, self._repeated)
+
+    def _repeated(self, thing: Object, action: str) -> None:
+        message = f"the same {thing.category!r} is there twice."
+        hint = duplicate_hint(self.options.duplicates)
+        self.report("duplicate-object", message, thing.line, action, hint)
 
     # -- videos ---------------------------------------------------------------------------------
 

@@ -292,7 +292,7 @@ class ShapeReader:
     def _checked(self, box: Box, geometry: Geometry, size: Size | None, line: int) -> Box | None:
         """Apply the policy for bad boxes; a turned box is judged by the space that it takes."""
         if not geometry.rotation:
-            fault = fault_of(box, size, TOLERANCE)
+            fault = fault_of(box, size)
             if fault is None:
                 return box
             policy = self.options.bad_boxes
@@ -303,7 +303,7 @@ class ShapeReader:
             if fault is None:
                 return box
             # What a cut leaves of a turned box is no box.
-            policy = "report" if self.options.bad_boxes == "clip" else self.options.bad_boxes
+            policy = None if self.options.bad_boxes == "clip" else self.options.bad_boxes
         around = "" if geometry.kind == "box" else f" around the {geometry.kind}"
         return settle(
             box,

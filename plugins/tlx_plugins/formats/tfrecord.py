@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from tlx.api import Match, Reading, Traits, WriteReport
+from tlx.bad_input import BadInputOptions
 from tlx.context import Context
 from tlx.errors import DataError, UsageError
 from tlx.issues import Issue
@@ -42,7 +43,7 @@ _TRAITS = Traits(
 
 
 @dataclass(frozen=True)
-class TfrecordOptions:
+class TfrecordOptions(BadInputOptions):
     """How TFRecord files are read and written."""
 
     images: str | None = None
@@ -57,12 +58,6 @@ class TfrecordOptions:
     split: str | None = None
     """Reading: the split of all images; by default what the record says, if tlx wrote it, or the
     name of the file or folder (train.record, valid/images.tfrecord)."""
-
-    bad_boxes: Literal["report", "keep", "clip", "drop"] = "report"
-    """What to do with a box that is empty, inverted or leaves the image by more than a pixel.
-    report: it is a bad record (see --on-error), but one that leaves the image is kept and noted
-    in reading; keep: all are kept and noted; clip: boxes are cut to the image, those with nothing
-    left are dropped; drop: all are dropped. Whatever is done is counted."""
 
     masks: bool = False
     """Writing: draw polygons and masks as PNG masks into the records, which Mask R-CNN needs and

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from operator import attrgetter
 from typing import NamedTuple
 
-from tlx.box_policy import TOLERANCE, BadBoxes, fault_of, settle, shown
+from tlx.bad_input import BadBoxes
+from tlx.box_policy import fault_of, settle, shown
 from tlx.context import Context
 from tlx.issues import Issue
 from tlx.model import Box, Keypoint, Object, Record
@@ -52,7 +53,7 @@ class RecordEncoder:
         source_id: str | None,
         points: int,
         masks: bool,
-        policy: BadBoxes,
+        policy: BadBoxes | None,
         context: Context,
     ) -> None:
         self.ids = ids
@@ -60,7 +61,7 @@ class RecordEncoder:
         self.source_id = source_id
         self.points = points
         self.masks = masks
-        self.policy: BadBoxes = policy
+        self.policy = policy
         self.context = context
         self.number = 0
 
@@ -101,7 +102,7 @@ class RecordEncoder:
         if 0 <= box.xmin < box.xmax <= picture.width and 0 <= box.ymin < box.ymax <= picture.height:
             return box
         size = (picture.width, picture.height)
-        fault = fault_of(box, size, TOLERANCE)
+        fault = fault_of(box, size)
         if fault is None:
             return box
 

@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
-from tlx.box_policy import TOLERANCE, BadBoxes, fault_of, settle, shown
+from tlx.bad_input import BadBoxes
+from tlx.box_policy import fault_of, settle, shown
 from tlx.model import AttributeValue, Box, Keypoint, Object, Segmentation
 from tlx_plugins.formats import tfrecord_masks
 from tlx_plugins.formats.tfrecord_classes import LabelMap, Note
@@ -65,9 +66,11 @@ class ObjectReader:
         note: Takes what is odd about classes.
     """
 
-    def __init__(self, label_map: LabelMap, policy: BadBoxes, report: Report, note: Note) -> None:
+    def __init__(
+        self, label_map: LabelMap, policy: BadBoxes | None, report: Report, note: Note
+    ) -> None:
         self.label_map = label_map
-        self.policy: BadBoxes = policy
+        self.policy = policy
         self.report = report
         self.note = note
         self.taken: frozenset[str] = frozenset()
@@ -144,7 +147,7 @@ class ObjectReader:
         return tuple(found)
 
     def _checked(self, box: Box, size: tuple[int, int], index: int) -> Box | None:
-        fault = fault_of(box, size, TOLERANCE)
+        fault = fault_of(box, size)
         if fault is None:
             return box
         subject = f"the object {index + 1}: bbox {shown(box)}"

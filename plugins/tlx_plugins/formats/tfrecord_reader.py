@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 
 from google_crc32c import value as crc_value
 
+from tlx.bad_input import distinct, duplicate_action, duplicate_hint
 from tlx.context import Context
 from tlx.errors import DataError, Place
 from tlx.issues import Issue
-from tlx.media import encoded_image_size
-from tlx.model import AttributeValue, Label, Origin, Record
+from tlx.media import encoded_image_header
+from tlx.model import AttributeValue, Label, Object, Origin, Record
+from tlx.orientation import Ground, ground_of
 from tlx_plugins.formats import tfrecord_example, tfrecord_facts
 from tlx_plugins.formats.tfrecord_classes import Classes, LabelMap
 from tlx_plugins.formats.tfrecord_example import Example
@@ -149,7 +151,10 @@ class _SetReader:
 
     def _converted(self, example: Example, origin: Origin) -> Record | None:
         encoded = next(iter(byte_strings(example, "image/encoded")), b"")
-        size = self._size(example, encoded)
+        ground = self._ground(example, encoded)
+        if ground is None:
+            return None
+        size = ground.size
         facts = self._facts(example)
         objects = self.objects.read(example, size, facts)
         if objects is None:
@@ -163,7 +168,9 @@ class _SetReader:
         if named is None:
             return None
         options = self.reader.options
-        width, height = size or (None, None)
+        policy = options.duplicates
+        objects = ground.brought_back(distinct(objects, policy, self._repeated))
+        width, height = ground.stored or (None, None)
         return Record(
             image_id=named[0],
             uri=named[1],
@@ -178,12 +185,23 @@ class _SetReader:
             origin=origin,
         )
 
-    def _size(self, example: Example, encoded: bytes) -> tuple[int, int] | None:
-        """Width and height: of the pixels that are there, else as stated."""
+    def _repeated(self, thing: Object, action: str) -> None:
+        message = f"the same {thing.category!r} is there twice."
+        hint = duplicate_hint(self.reader.options.duplicates)
+        self._report("duplicate-object", message, action, hint)
+
+    def _ground(self, example: Example, encoded: bytes) -> Ground | None:
+        """The pixels that the labels count: of the image that is there, else as stated."""
         width = next(iter(integers(example, "image/width")), 0)
         height = next(iter(integers(example, "image/height")), 0)
         stated = (width, height) if 0 < width < 2**31 and 0 < height < 2**31 else None
-        found = encoded_image_size(encoded) if encoded else None
+        header = encoded_image_header(encoded) if encoded else None
+        if header is not None and header.orientation != 1:
+            exif = self.reader.options.exif
+            # The decoder takes 1 x 1 where a record states no size.
+            known = None if stated == (1, 1) else stated
+            return ground_of(header, known, exif, "the image", self._report)
+        found = None if header is None else header.size
         if encoded and found is None:
             message = "image/encoded is no image that can be read; its labels are kept."
             self._report("bad-image", message, "kept")
@@ -194,7 +212,7 @@ class _SetReader:
                 "the latter holds, as TensorFlow reads it."
             )
             self._report("size-mismatch", message, "changed")
-        return found or stated
+        return Ground(found or stated, 1, found or stated)
 
     def _facts(self, example: Example) -> Facts | None:
         data = next(iter(byte_strings(example, tfrecord_facts.KEY)), None)
@@ -312,7 +330,9 @@ class _SetReader:
             return wanted
         if seen[wanted] == mark:
             message = f"{wanted} is there twice, with the same image; the first one is kept."
-            self._report("duplicate-image", message)
+            policy = self.reader.options.duplicates
+            action = duplicate_action(policy, same=False)
+            self._report("duplicate-image", message, action, duplicate_hint(policy))
             return None
         stem, dot, ending = wanted.rpartition(".")
         number = 2

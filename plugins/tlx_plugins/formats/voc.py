@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from tlx.api import Match, Reading, Traits, WriteReport
-from tlx.box_policy import BadBoxes
+from tlx.bad_input import BadInputOptions
 from tlx.context import Context
 from tlx.errors import DataError, UsageError
 from tlx.media_transfer import Media
@@ -38,7 +38,7 @@ _TRAITS = Traits(
 
 
 @dataclass(frozen=True)
-class VocOptions:
+class VocOptions(BadInputOptions):
     """How Pascal VOC and labelImg folders are read and written."""
 
     annotations: str | None = None
@@ -57,15 +57,8 @@ class VocOptions:
     """Reading: the split of all images; by default what ImageSets/Main, lists such as trainval.txt
     beside the labels, or else folders named train, valid, test say."""
 
-    bad_boxes: BadBoxes = "report"
-    """Reading: what to do with a box that is empty, inverted or leaves the image. report: an empty
-    or inverted one is a bad record (see --on-error), one that leaves the image is kept and noted;
-    keep: all are kept and noted; clip: boxes are cut to the image, those with nothing left are
-    dropped; drop: all are dropped. Whatever is done is counted."""
-
     size_from: Literal["xml", "image"] = "xml"
-    """Reading: where the two differ, believe the size in the XML or that of the image as stored.
-    EXIF orientation is never applied: a size that is turned is noted as such."""
+    """Reading: where the two differ, believe the size in the XML or that of the image as stored."""
 
     unlabelled: Literal["leave", "negative"] = "leave"
     """Reading: leave out images without an XML, as nobody has labelled them yet, or take them as

@@ -6,13 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tlx.bad_input import duplicate_action
 from tlx.box_policy import fault_of, settle, shown
 from tlx.context import Context
 from tlx.errors import DataError
 from tlx.folder_walk import join
 from tlx.issues import Issue
-from tlx.media import image_size
+from tlx.media import image_header, image_size
 from tlx.model import Box, Object, Origin, Record, Taxonomy, replace
+from tlx.orientation import Ground, ground_of
 from tlx.safe_xml import SafeParser
 from tlx_plugins.formats import voc_base, voc_layout, voc_lists
 from tlx_plugins.formats.voc_layout import Images, LabelFile, Layout
@@ -120,19 +122,22 @@ class VocReader:
             return None
         if uri in self.taken:
             message = f"labels {uri}, which {self.taken[uri]} labels too; the latter holds."
-            self._in_file("duplicate-image", message, image.line)
+            action = duplicate_action(self.options.duplicates, same=False)
+            self._in_file("duplicate-image", message, image.line, action)
             return None
         self.taken[uri] = file.path
-        size = self._size(uri, image)
-        self._add_masks(file, image, size)
-        objects = self._objects(image, size)
+        ground = self._ground(uri, image)
+        if ground is None:
+            return None
+        self._add_masks(file, image, ground.size)
+        objects = self._objects(image, ground.size)
         return Record(
             image_id=uri,
             uri=uri,
-            width=size[0] if size else None,
-            height=size[1] if size else None,
+            width=ground.stored[0] if ground.stored else None,
+            height=ground.stored[1] if ground.stored else None,
             split=self.options.split or self.splits.of(file),
-            objects=objects,
+            objects=ground.brought_back(objects),
             attributes=image.attributes,
             origin=Origin(file.path, image.line),
         )
@@ -240,14 +245,29 @@ class VocReader:
             known = self.folders[key] = list(dict.fromkeys(known))
         return known
 
-    def _size(self, uri: str, image: VocImage) -> tuple[int, int] | None:
-        """Width and height: as the file says; the image's own where it says nothing usable."""
-        own = None
+    def _ground(self, uri: str, image: VocImage) -> Ground | None:
+        """The pixels that the labels of an image count; None leaves the image out."""
+        header = None
         if self.images and "://" not in uri:
-            own = image_size(f"{self.media_root}/{uri}")
-            if own is None:
+            header = image_header(f"{self.media_root}/{uri}")
+            if header is None:
                 message = f"the image {uri} cannot be read."
                 self._in_file("unreadable-image", message, image.line, "kept")
+        if header is None or header.orientation == 1:
+            size = self._size(uri, image, header.size if header else None)
+            return Ground(size, 1, size)
+        width, height = image.width, image.height
+        stated = None if width is None or height is None else (width, height)
+
+        def report(code: str, message: str, action: str, hint: str) -> None:
+            self._report(code, message, self.path, action, line=image.line, hint=hint)
+
+        return ground_of(header, stated, self.options.exif, f"the image {uri}", report)
+
+    def _size(
+        self, uri: str, image: VocImage, own: tuple[int, int] | None
+    ) -> tuple[int, int] | None:
+        """Width and height: as the file says; the image's own where it says nothing usable."""
         if image.width is None or image.height is None or image.bad_size:
             if image.bad_size:
                 text, line = image.bad_size
@@ -299,9 +319,11 @@ class VocReader:
             self.met.setdefault(thing.category)
             box = thing.box
             twin = seen.setdefault((thing.category, box), thing)
-            if twin is not thing and replace(thing, line=twin.line) == twin:
+            repeats = twin is not thing and replace(thing, line=twin.line) == twin
+            if repeats and self.options.duplicates != "keep":
                 message = f"an object {thing.category!r} is the same as that of line {twin.line}."
-                self._in_file("duplicate-object", message, thing.line, "merged")
+                action = duplicate_action(self.options.duplicates, same=True)
+                self._in_file("duplicate-object", message, thing.line, action)
                 continue
             fault = None if box is None else fault_of(box, size)
             if fault is None or box is None:

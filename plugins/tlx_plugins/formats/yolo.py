@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from tlx.api import Match, Reading, Traits, WriteReport
-from tlx.box_policy import BadBoxes
+from tlx.bad_input import BadInputOptions
 from tlx.context import Context
 from tlx.errors import DataError, UsageError
 from tlx.media_transfer import Media
@@ -45,18 +45,12 @@ _TRAITS = Traits(
 
 
 @dataclass(frozen=True)
-class YoloOptions:
+class YoloOptions(BadInputOptions):
     """How YOLO folders are read and written."""
 
     split: str | None = None
     """Reading: the split of all images; by default what data.yaml, or else folders named train,
     valid, test say."""
-
-    bad_boxes: BadBoxes = "report"
-    """Reading: what to do with a box that is empty, inverted or leaves the image by more than a
-    pixel. report: an empty or inverted one is a bad record (see --on-error), one that leaves the
-    image is kept and noted; keep: all are kept and noted; clip: boxes are cut to the image, those
-    with nothing left are dropped; drop: all are dropped. Whatever is done is counted."""
 
     unlabelled: Literal["negative", "leave"] = "negative"
     """Reading: an image without a text file is one without objects, as trainers take it, or is left
@@ -78,7 +72,7 @@ class YoloOptions:
 class YoloFormat:
     """Reads folders with or without ``data.yaml``; writes ``images``, ``labels``, ``data.yaml``.
 
-    Sizes are those of the images as stored: EXIF orientation is not applied.
+    Sizes are those of the images as stored.
     """
 
     name = "yolo"

@@ -7,11 +7,13 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from tlx.box_policy import TOLERANCE, fault_of, settle, shown
+from tlx.bad_input import duplicate_action, duplicate_hint
+from tlx.box_policy import fault_of, settle, shown
 from tlx.context import Context
 from tlx.issues import Issue
-from tlx.media import image_size
+from tlx.media import image_header
 from tlx.model import Box, Category, Object, Origin, Record, Segmentation, Taxonomy
+from tlx.orientation import ground_of
 from tlx_plugins.formats.yolo_layout import ImageFile, Layout
 
 if TYPE_CHECKING:
@@ -72,7 +74,19 @@ class YoloReader:
             self._report("unlabelled", message, "", action="kept")
 
     def _record(self, image: ImageFile) -> Record | None:
-        size = image_size(f"{self.layout.root}/{image.path}")
+        header = image_header(f"{self.layout.root}/{image.path}")
+        ground = ground_of(
+            header,
+            None,
+            self.options.exif,
+            "this image",
+            lambda code, message, action, hint: self._report(
+                code, message, image.path, None, action, hint
+            ),
+        )
+        if ground is None:
+            return None
+        size = ground.size
         rows = self._rows(image.labels) if image.labels is not None else []
         if rows is None:
             return None
@@ -89,19 +103,21 @@ class YoloReader:
             if thing is None:
                 continue
             key = (thing.category, thing.box, thing.segmentation)
-            if key in seen:
+            if key in seen and self.options.duplicates != "keep":
                 message = f"an object {thing.category!r} is there twice."
-                self._report("duplicate-object", message, image.labels or "", line, "merged")
+                action = duplicate_action(self.options.duplicates, same=True)
+                hint = duplicate_hint(self.options.duplicates)
+                self._report("duplicate-object", message, image.labels or "", line, action, hint)
                 continue
             seen.add(key)  # type: ignore[arg-type]
             objects.append(thing)
         return Record(
             image_id=image.inner if self.short else image.path,
             uri=image.path,
-            width=size[0] if size else None,
-            height=size[1] if size else None,
+            width=ground.stored[0] if ground.stored else None,
+            height=ground.stored[1] if ground.stored else None,
             split=self.options.split or image.split,
-            objects=tuple(objects),
+            objects=ground.brought_back(objects),
             origin=Origin(image.labels, 1) if image.labels is not None else None,
         )
 
@@ -145,7 +161,7 @@ class YoloReader:
             message = f"has {len(values)} numbers where 5, or 7, 9, ... are needed{scored}."
             self._report("bad-row", message, file, line)
             return None
-        fault = fault_of(box, size, TOLERANCE)
+        fault = fault_of(box, size)
         kept: Box | None = box
         if fault is not None:
             kept = settle(

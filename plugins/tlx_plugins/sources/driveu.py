@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Literal
 
 from tlx.api import Match, Reading
-from tlx.box_policy import BadBoxes
+from tlx.bad_input import BadInputOptions
 from tlx.context import Context
 from tlx.errors import DataError, UsageError, nearest
 from tlx.issues import Issue
 
 
 @dataclass(frozen=True)
-class DriveuOptions:
+class DriveuOptions(BadInputOptions):
     """What to read of the DriveU traffic light dataset, and how."""
 
     labels: str | None = None
@@ -47,12 +47,6 @@ class DriveuOptions:
 
     unknown_states: Literal["keep", "drop"] = "keep"
     """Lights whose state nobody could see: keep as the class unknown, or leave out."""
-
-    bad_boxes: BadBoxes = "report"
-    """What to do with a box that is empty, inverted or leaves the image. report: an empty or
-    inverted one is a bad record (see --on-error), one that leaves the image is kept and noted;
-    keep: all are kept and noted; clip: boxes are cut to the image, those with nothing left are
-    dropped; drop: all are dropped. Whatever is done is counted."""
 
     image_sizes: bool = True
     """Read width and height from the header of each image; else they are the documented ones."""

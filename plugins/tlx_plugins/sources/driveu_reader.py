@@ -8,12 +8,14 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tlx.bad_input import distinct, duplicate_action, duplicate_hint
 from tlx.box_policy import fault_of, settle, shown
 from tlx.context import Context
 from tlx.errors import DataError
 from tlx.issues import Issue
-from tlx.media import image_size
+from tlx.media import image_header
 from tlx.model import AttributeValue, Box, Object, Origin, Record, replace
+from tlx.orientation import Ground, ground_of
 from tlx_plugins.sources import driveu_json, driveu_yaml
 from tlx_plugins.sources.driveu_classes import Classes
 from tlx_plugins.sources.driveu_entries import Entry, Frame, Light, text_of
@@ -122,7 +124,9 @@ class DriveuReader:
                     repeated += self._is_repetition(first, entry)
             if repeated:
                 message = f"repeats {repeated} frames that were read already; counted once."
-                self._report("duplicate-frame", message, path, "merged")
+                action = duplicate_action(self.options.duplicates, same=True)
+                hint = duplicate_hint(self.options.duplicates)
+                self._report("duplicate-frame", message, path, action, hint)
             if overlapping:
                 message = f"has {overlapping} frames of the other official split too."
                 self._report("split-overlap", message, path, "kept")
@@ -164,7 +168,8 @@ class DriveuReader:
                 f"({first.place}); the first is taken."
             )
             hint = "Read one label file with --labels FILE, or take the first: --on-error skip"
-            self._report("conflicting-frame", message, entry.file, hint=hint)
+            action = duplicate_action(self.options.duplicates, same=False)
+            self._report("conflicting-frame", message, entry.file, action, hint)
         return same
 
     def _uri(self, entry: Entry, bare: Counter[str]) -> tuple[str | None, bool]:
@@ -194,23 +199,46 @@ class DriveuReader:
         except DataError as error:
             self._report("bad-image", f"{error.message}.", entry.file)
             return None
-        size: tuple[int, int] | None = SIZE
+        ground: Ground | None = Ground(SIZE, 1, SIZE)
         if here and self.options.image_sizes:
-            size = image_size(self.images.root / uri)
-            if size is None:
-                message = f"the image {uri} has no readable header."
-                self._report("unreadable-image", message, self.images.root / uri, "kept")
+            ground = self._ground(entry, uri, frame.line)
+        if ground is None:
+            return None
+        objects = distinct(
+            list(self._objects(entry, frame, ground.size)),
+            self.options.duplicates,
+            lambda thing, action: self._repeated(thing, action, entry, frame.line),
+        )
         return Record(
             image_id="/".join(entry.parts),
             uri=uri,
-            width=size[0] if size else None,
-            height=size[1] if size else None,
+            width=ground.stored[0] if ground.stored else None,
+            height=ground.stored[1] if ground.stored else None,
             group=entry.group,
             frame=position,
-            objects=tuple(self._objects(entry, frame, size)),
+            objects=ground.brought_back(objects),
             attributes=self._attributes(entry, frame),
             origin=Origin(_relative(entry.file, self.base), frame.line),
         )
+
+    def _ground(self, entry: Entry, uri: str, line: int | None) -> Ground | None:
+        """The pixels that the labels of a frame count; None leaves the frame out."""
+        image = self.images.root / uri
+        header = image_header(image)
+        if header is None:
+            message = f"the image {uri} has no readable header."
+            self._report("unreadable-image", message, image, "kept")
+            return Ground(None, 1, None)
+
+        def report(code: str, message: str, action: str, hint: str) -> None:
+            self._report(code, message, entry.file, action, hint, line=line)
+
+        return ground_of(header, None, self.options.exif, f"the image {uri}", report)
+
+    def _repeated(self, thing: Object, action: str, entry: Entry, line: int | None) -> None:
+        message = f"{entry.key}: the light {thing.object_id or thing.category} is there twice."
+        hint = duplicate_hint(self.options.duplicates)
+        self._report("duplicate-object", message, entry.file, action, hint, line=line)
 
     def _with_proxy(self, record: Record) -> Record | None:
         """The record with its 8-bit copy as the image; None where none can be made."""

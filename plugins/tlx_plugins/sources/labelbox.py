@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from tlx.api import Match, Reading
-from tlx.box_policy import BadBoxes
+from tlx.bad_input import BadInputOptions
 from tlx.context import Context
 from tlx.errors import DataError, UsageError
 from tlx.issues import Issue
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class LabelboxOptions:
+class LabelboxOptions(BadInputOptions):
     """What to read of a Labelbox export, and how."""
 
     images: str | None = None
@@ -59,12 +59,6 @@ class LabelboxOptions:
     """Which frames of a video become images. listed: those in the file, where Labelbox has put in
     what lies between keyframes; keyframes: objects that were drawn by hand only; filled: listed
     ones, and those of a segment that are not listed, linearly between their neighbours."""
-
-    bad_boxes: BadBoxes = "report"
-    """What to do with a box that is empty, inverted or leaves the image by more than a pixel.
-    report: an empty or inverted one is a bad record (see --on-error), one that leaves the image is
-    kept and noted; keep: all are kept and noted; clip: boxes are cut to the image, those with
-    nothing left are dropped; drop: all are dropped. Whatever is done is counted."""
 
 
 class LabelboxSource:

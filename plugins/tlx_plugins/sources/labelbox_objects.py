@@ -12,8 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from tlx import box_policy
-from tlx.box_policy import TOLERANCE, BadBoxes
+from tlx import bad_input, box_policy
 from tlx.model import (
     AttributeValue,
     Box,
@@ -156,7 +155,7 @@ class ObjectMaker:
     """Makes objects under the option ``bad_boxes``, and learns their classes."""
 
     classes: Classes
-    bad_boxes: BadBoxes
+    bad_boxes: bad_input.BadBoxes | None
     names: Mapping[str | None, str] = field(init=False)
     """Where the title of a class is its name, the names that are known already."""
 
@@ -268,10 +267,10 @@ class ObjectMaker:
         if not all(map(math.isfinite, (box.xmin, box.ymin, box.xmax, box.ymax))):
             report("bad-geometry", "has a bounding box that is not finite.", "skipped")
             return None
-        fault = box_policy.fault_of(box, size, TOLERANCE)
+        fault = box_policy.fault_of(box, size)
         if fault is None:
             return box
-        told: box_policy.Report = lambda code, message, action, _: report(code, message, action)  # noqa: E731
+        told: bad_input.Report = lambda code, message, action, _: report(code, message, action)  # noqa: E731
         subject = f"the box {box_policy.shown(box)}"
         return box_policy.settle(box, size, fault, self.bad_boxes, subject, told)
 

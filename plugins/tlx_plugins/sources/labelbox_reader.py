@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tlx.bad_input import duplicate_action, duplicate_hint
 from tlx.context import Context
 from tlx.errors import DataError
 from tlx.model import Record
@@ -150,7 +151,7 @@ class LabelboxReader:
                 message = f"the label {name} is in the file twice" + (
                     "." if same else ", and differs; the first one is kept."
                 )
-                self.report("duplicate-row", message, "merged" if same else "skipped")
+                self._duplicate(message, same=same)
                 continue
             if isinstance(name, str) and len(places) > 1:
                 seen[name] = value
@@ -217,15 +218,20 @@ class LabelboxReader:
             message = f"the data row {data.id or image_id} was read before" + (
                 "." if same else ", and differs; the first one is kept."
             )
-            self.report("duplicate-row", message, "merged" if same else "skipped")
+            self._duplicate(message, same=same)
             return None
         new = f"{image_id}#{data.id or url or position}"
         message = f"another data row has the external id {image_id!r} too; this is {new!r}."
         self.report("shared-id", message, "kept")
         if self.seen.setdefault(hash(new), position) != position:
-            self.report("duplicate-row", f"the data row {new} was read before.")
+            self._duplicate(f"the data row {new} was read before.", same=False)
             return None
         return new
+
+    def _duplicate(self, message: str, *, same: bool) -> None:
+        policy = self.options.duplicates
+        action = duplicate_action(policy, same=same)
+        self.report("duplicate-row", message, action, duplicate_hint(policy))
 
     def _again(self, position: int) -> ExportRow | None:
         number, offset = position >> _FILE_BITS, position & ((1 << _FILE_BITS) - 1)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from tlx.media import IMAGE_SUFFIXES, image_size
+from tlx.bad_input import distinct, duplicate_hint
+from tlx.media import IMAGE_SUFFIXES, image_header
 from tlx.model import AttributeValue, Label, Object, Origin, Record, replace
+from tlx.orientation import Ground, ground_of
 from tlx.split_names import usual_split
 from tlx_plugins.sources import labelbox_legacy, labelbox_objects, labelbox_video
 from tlx_plugins.sources.labelbox_choice import Choice, Chosen
@@ -111,11 +113,16 @@ class RecordMaker:
         bottom_left: bool,
     ) -> Record | None:
         size = None if row.media_attributes is None else row.media_attributes.size
+        ground: Ground | None = None
         if self.images is not None:
             uri = self._local(row.data_row)
             if uri is None:
                 return None
-            size = self._measured(uri, size, row.media_attributes)
+            found = self._ground(uri, size, row.media_attributes)
+            if found is None:
+                return None
+            ground = found
+            size = ground.size
         else:
             where = row.data_row.row_data
             uri = where if where and "://" in where else self._named(row.data_row)
@@ -124,13 +131,18 @@ class RecordMaker:
         objects: tuple[Object, ...] = ()
         labels: dict[str, Label] = {}
         for one in chosen:
-            found = self._objects(one, size, bottom_left, len(chosen) > 1)
-            if found is None:
+            made = self._objects(one, size, bottom_left, len(chosen) > 1)
+            if made is None:
                 return None
-            objects += tuple(found)
+            objects += tuple(made)
             annotations = one[0].annotations
             if annotations is not None and annotations.classifications:
                 self._answers(annotations.classifications, labels, attributes)
+        if len(objects) > 1:
+            objects = tuple(distinct(objects, self.options.duplicates, self._repeated))
+        if ground is not None:
+            objects = ground.brought_back(objects)
+            size = ground.stored or size
         width, height = size or (None, None)
         return Record(
             image_id=image_id,
@@ -239,22 +251,32 @@ class RecordMaker:
         self.report("no-image", "has no URL of an image and no external id that is a file name.")
         return None
 
-    def _measured(self, uri: str, stated: Size, media: Media | None) -> Size:
-        """The size of a local image; it says more than the file where the two differ."""
-        size = None if self.images is None else image_size(self.images.root / uri)
-        if size is None:
+    def _ground(self, uri: str, stated: Size, media: Media | None) -> Ground | None:
+        """The pixels that the labels of a local image count; None leaves the row out."""
+        header = None if self.images is None else image_header(self.images.root / uri)
+        if header is None:
             self.report("unreadable-image", f"{uri} has no header that can be read.", "kept")
-            return stated
+            return Ground(stated, 1, stated)
+        if header.orientation != 1:
+            return ground_of(header, stated, self.options.exif, uri, self._report_turned)
+        size = header.size
         if stated is not None and size != stated:
             message = (
                 f"{uri} has {size[0]} x {size[1]} pixels, the file says {stated[0]} x {stated[1]}; "
                 "boxes may not fit."
             )
             turned = media is not None and str(media.exif_rotation) in {"5", "6", "7", "8"}
-            if turned and size == (stated[1], stated[0]):
-                message += " The image is turned by its EXIF orientation."
+            if turned and size == stated[::-1]:
+                message += " Labelbox saw an image that its EXIF orientation turned."
             self.report("size-mismatch", message, "kept")
-        return size
+        return Ground(size, 1, size)
+
+    def _report_turned(self, code: str, message: str, action: str, hint: str) -> None:
+        self.report(code, message, action, hint)
+
+    def _repeated(self, thing: Object, action: str) -> None:
+        message = f"the same {thing.category!r} is there twice."
+        self.report("duplicate-object", message, action, duplicate_hint(self.options.duplicates))
 
     # Videos.
 

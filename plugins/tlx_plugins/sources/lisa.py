@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Literal
 
 from tlx.api import Match, Reading
+from tlx.bad_input import BadInputOptions, duplicate_action, duplicate_hint
 from tlx.box_policy import fault_of, settle
 from tlx.context import Context
 from tlx.errors import DataError, UsageError
 from tlx.issues import Issue, IssueLog
-from tlx.media import image_size
+from tlx.media import ImageHeader, image_header
 from tlx.model import AttributeValue, Box, Category, Object, Origin, Record, Taxonomy
+from tlx.orientation import Ground, ground_of
 from tlx_plugins.sources import lisa_csv, lisa_layout
 from tlx_plugins.sources.lisa_csv import Row
 from tlx_plugins.sources.lisa_layout import ClipName, Layout
@@ -40,7 +42,7 @@ TAXONOMY = Taxonomy(
 
 
 @dataclass(frozen=True)
-class LisaOptions:
+class LisaOptions(BadInputOptions):
     """What to read of the LISA traffic light set, and how."""
 
     boxes: Literal["box", "bulb"] = "box"
@@ -54,12 +56,6 @@ class LisaOptions:
 
     negatives: bool = True
     """Keep frames without any light, as images without objects."""
-
-    bad_boxes: Literal["report", "keep", "clip", "drop"] = "report"
-    """What to do with a box that is empty, inverted or leaves the image. report: an empty or
-    inverted one is a bad record (see --on-error), one that leaves the image is kept and noted;
-    keep: all are kept and noted; clip: boxes are cut to the image, those with nothing left are
-    dropped; drop: all are dropped. Whatever is done is counted."""
 
     image_sizes: bool = True
     """Read width and height from the header of each image."""
@@ -185,7 +181,9 @@ class _Reader:
         for path, earlier in self.layout.doubled:
             message = f"is a frame that lies at {earlier} too; the other one is taken."
             hint = "Move one of the two copies away, or go on with the other: --on-error skip"
-            self._report("duplicate-image", message, path, hint=hint)
+            action = duplicate_action(self.options.duplicates, same=False)
+            hint = duplicate_hint(self.options.duplicates) or hint
+            self._report("duplicate-image", message, path, action, hint)
         if self.layout.other_images:
             message = f"{self.layout.other_images} images are no frames of a clip; left out."
             self._report("other-image", message, action="kept")
@@ -249,10 +247,13 @@ class _Reader:
         for number, file in enumerate(self.labels[key]):
             if number and self._same_bytes(file, self.labels[key][0]):
                 message = f"has the same content as {self.labels[key][0]}; counted once."
-                self._report("duplicate-file", message, file, "merged")
+                action = duplicate_action(self.options.duplicates, same=True)
+                self._report("duplicate-file", message, file, action)
                 continue
             path = self.layout.media_root / file
-            rows = lisa_csv.read_rows(path, str(path), self.kind, self.issues)
+            rows = lisa_csv.read_rows(
+                path, str(path), self.kind, self.issues, self.options.duplicates
+            )
             if rows is None:
                 continue
             usable = True
@@ -288,7 +289,8 @@ class _Reader:
             frame_rows = rows.get(name, [])
             if name in done:
                 message = f"{name} is described in another file too; this one is left out."
-                self._report("duplicate-frame", message, file, line=frame_rows[0].line)
+                action = duplicate_action(self.options.duplicates, same=False)
+                self._report("duplicate-frame", message, file, action, line=frame_rows[0].line)
                 continue
             image = found.get(name) if frame_rows else name
             if image is None and on_disk:
@@ -298,10 +300,15 @@ class _Reader:
                 continue
             done.add(name)
             uri = clip.archive_folder + name if image is None else on_disk[image]
-            size = None
+            ground: Ground | None = Ground(None, 1, None)
             if image is not None and self.options.image_sizes:
-                size = image_size(f"{root}/{uri}")
-                unsized += size is None
+                header = image_header(f"{root}/{uri}")
+                unsized += header is None
+                line = frame_rows[0].line if frame_rows else None
+                ground = self._ground(header, uri, line)
+            if ground is None:
+                continue
+            size = ground.stored
             yield Record(
                 image_id=clip.prefix + name,
                 uri=uri,
@@ -309,13 +316,21 @@ class _Reader:
                 height=size[1] if size else None,
                 group=clip.group,
                 frame=lisa_layout.frame_number(name),
-                objects=tuple(self._objects(frame_rows, size, file)) if frame_rows else (),
+                objects=ground.brought_back(self._objects(frame_rows, ground.size, file)),
                 attributes=attributes,
                 origin=Origin(file, frame_rows[0].line if frame_rows else None),
             )
         if unsized:
             message = f"{unsized} of {len(on_disk)} images of {clip.key} have no readable header."
             self._report("unreadable-image", message, file, "kept")
+
+    def _ground(self, header: ImageHeader | None, uri: str, line: int | None) -> Ground | None:
+        """The pixels that the labels of a frame count; None leaves the frame out."""
+
+        def report(code: str, message: str, action: str, hint: str) -> None:
+            self._report(code, message, uri, action, hint, line=line)
+
+        return ground_of(header, None, self.options.exif, "this frame", report)
 
     def _objects(
         self, rows: list[Row], size: tuple[int, int] | None, file: str

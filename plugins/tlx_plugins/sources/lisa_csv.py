@@ -17,6 +17,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from tlx.bad_input import Duplicates, duplicate_action, duplicate_hint
 from tlx.errors import nearest
 from tlx.issues import Issue, IssueLog
 from tlx.media import IMAGE_SUFFIXES
@@ -74,7 +75,9 @@ class _UnusableFileError(Exception):
     """Nothing can be read from the file; the message says why."""
 
 
-def read_rows(path: Path, name: str, kind: str, issues: IssueLog) -> list[Row] | None:
+def read_rows(
+    path: Path, name: str, kind: str, issues: IssueLog, duplicates: Duplicates | None = None
+) -> list[Row] | None:
     """Read an annotation file.
 
     Args:
@@ -82,6 +85,7 @@ def read_rows(path: Path, name: str, kind: str, issues: IssueLog) -> list[Row] |
         name: The file as the user knows it, for messages.
         kind: ``box`` or ``bulb``, for the attribute ``box_kind``.
         issues: Where bad rows and unusable files go.
+        duplicates: What happens to a row that is there twice.
 
     Returns:
         The good rows, in order, an exact repetition only once. None when the file as a whole
@@ -104,7 +108,7 @@ def read_rows(path: Path, name: str, kind: str, issues: IssueLog) -> list[Row] |
             )
         )
         return None
-    rows = list(_rows(lines, columns, name, kind, issues))
+    rows = list(_rows(lines, columns, name, kind, issues, duplicates))
     if not rows:
         issues.report(
             Issue("no-rows", "holds no light: all its frames are negatives.", name, action="kept")
@@ -201,16 +205,23 @@ def _header(line: str, name: str, issues: IssueLog) -> _Columns:
 
 
 def _rows(
-    lines: list[str], columns: _Columns, name: str, kind: str, issues: IssueLog
+    lines: list[str],
+    columns: _Columns,
+    name: str,
+    kind: str,
+    issues: IssueLog,
+    duplicates: Duplicates | None,
 ) -> Iterator[Row]:
     seen: dict[str, int] = {}
     last = len(lines)
     for number, line in enumerate(lines[1:], start=2):
         if not line or line.isspace():
             continue
-        if line in seen:
+        if duplicates != "keep" and line in seen:
             message = f"repeats line {seen[line]} word by word; counted once."
-            issues.report(Issue("duplicate-row", message, name, number, action="merged"))
+            action = duplicate_action(duplicates, same=True)
+            hint = duplicate_hint(duplicates)
+            issues.report(Issue("duplicate-row", message, name, number, action, hint))
             continue
         seen[line] = number
         parsed = _row(_split(line, columns.separator), columns, kind, number)

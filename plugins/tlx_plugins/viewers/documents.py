@@ -22,6 +22,7 @@ from tlx.media import image_size
 from tlx.model import Box, Label, Object, Record
 from tlx_plugins.viewers.findings import ImageFindings, label_id
 from tlx_plugins.viewers.layout import OBJECT_FIELDS, Attribute, Layout
+from tlx_plugins.viewers.shapes import box_and_mask, keypoints, polylines
 
 if TYPE_CHECKING:
     from tlx.model import AttributeValue
@@ -83,6 +84,10 @@ class DocumentMaker:
             document["group"] = record.group
         if self.layout.frames:
             document["frame"] = record.frame
+        if self.layout.outlines and size is not None:
+            document["outlines"] = polylines(record, size)
+        if self.layout.keypoints and size is not None:
+            document["keypoints"] = keypoints(record, size)
         heights = [o.box.height for o in record.objects if o.box is not None]
         document["smallest_height"] = min(heights, default=None)
         document |= _attributes(self.layout.image_attributes, record.attributes)
@@ -126,13 +131,16 @@ class DocumentMaker:
     ) -> dict[str, Any]:
         detections = []
         for place, thing in enumerate(record.objects):
-            if thing.box is None or size is None:
+            box, mask = box_and_mask(thing)
+            if box is None or size is None:
                 continue
             marks = {} if findings is None else findings.object_marks.get(place, {})
             detection = _detection(
-                label_id(record.image_id, "ground_truth", place), thing.category, thing.box, size
+                label_id(record.image_id, "ground_truth", place), thing.category, box, size
             )
-            detection |= {"object_index": place, "height_px": float(thing.box.height)}
+            detection |= {"object_index": place, "height_px": float(box.height)}
+            if mask is not None:
+                detection["mask"] = mask
             detection |= self._stated(record, thing)
             detections.append(detection | marks)
         return {"_cls": "Detections", "detections": detections}

@@ -40,7 +40,16 @@ _SAMPLE_NAMES = frozenset(
         *("id", "filepath", "tags", "metadata", "created_at", "last_modified_at", "media_type"),
         *("image_id", "split", "group", "frame", "ground_truth", "predictions", "labels"),
         *("labels_absent", "labels_unsure", "objects", "smallest_height", "mistakes", "confused"),
-        *("missed_small", "hardness", "lowest_correct", "eval_tp", "eval_fp", "eval_fn"),
+        *(
+            "outlines",
+            "keypoints",
+            "missed_small",
+            "hardness",
+            "lowest_correct",
+            "eval_tp",
+            "eval_fp",
+            "eval_fn",
+        ),
         *("confusion_tp", "confusion_fp", "confusion_fn", "filename", "dataset_id", "sample_id"),
     }
 )
@@ -79,7 +88,9 @@ class Layout:
         groups: Some image belongs to a group.
         frames: Some image has a position in its group.
         labels: States of image-level labels that occur: True present, False absent, None unsure.
-        without_box: Objects that have no box and cannot be shown.
+        outlines: Some object has polygons, a rotated box, or lines.
+        keypoints: Some object has keypoints.
+        nothing_to_show: Objects that have neither box nor anything else that was drawn.
     """
 
     image_attributes: Mapping[str, Attribute] = field(default_factory=dict)
@@ -88,7 +99,9 @@ class Layout:
     groups: bool = False
     frames: bool = False
     labels: frozenset[bool | None] = frozenset()
-    without_box: int = 0
+    outlines: bool = False
+    keypoints: bool = False
+    nothing_to_show: int = 0
 
 
 def survey(dataset: Dataset) -> Layout:
@@ -98,12 +111,19 @@ def survey(dataset: Dataset) -> Layout:
     stated: set[str] = set()
     labels: set[bool | None] = set()
     groups = frames = False
-    without_box = 0
+    nothing_to_show = 0
+    outlines = keypoints = False
     for batch in dataset.batches(["group", "frame", "labels", "objects", "attributes"]):
         groups = groups or batch.column("group").null_count < batch.num_rows
         frames = frames or batch.column("frame").null_count < batch.num_rows
         _, flat = flat_objects(batch)
-        without_box += flat.field("box").null_count
+        outlined = _outlined(flat)
+        pointed = pc.greater(pc.list_value_length(flat.field("keypoints")), 0)
+        masked = flat.field("segmentation").field("counts").is_valid()
+        outlines = outlines or bool(pc.any(outlined).as_py())
+        keypoints = keypoints or bool(pc.any(pointed).as_py())
+        drawn = pc.or_(pc.or_(outlined, pointed), pc.or_(masked, flat.field("box").is_valid()))
+        nothing_to_show += int(pc.sum(pc.invert(drawn)).as_py() or 0)
         stated.update(n for n in OBJECT_FIELDS if flat.field(n).null_count < len(flat))
         _kinds(pc.list_flatten(batch.column("attributes")), images)
         _kinds(pc.list_flatten(flat.field("attributes")), objects)
@@ -115,7 +135,19 @@ def survey(dataset: Dataset) -> Layout:
         groups=groups,
         frames=frames,
         labels=frozenset(labels),
-        without_box=without_box,
+        outlines=outlines,
+        keypoints=keypoints,
+        nothing_to_show=nothing_to_show,
+    )
+
+
+def _outlined(flat: pa.StructArray) -> pa.BooleanArray:
+    """Which objects `tlx.outlines.lines_of` has lines for."""
+    polygons = pc.list_value_length(flat.field("segmentation").field("polygons"))
+    turned = pc.and_(flat.field("box").is_valid(), pc.not_equal(flat.field("rotation"), 0))
+    return pc.or_(
+        pc.or_(pc.fill_null(pc.greater(polygons, 0), False), pc.fill_null(turned, False)),
+        flat.field("shape").is_valid(),
     )
 
 

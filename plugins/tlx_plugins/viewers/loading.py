@@ -37,7 +37,7 @@ from tlx_plugins.viewers.views import (
 if TYPE_CHECKING:
     from tlx.dataset import Dataset
 
-LOADER_VERSION = 1
+LOADER_VERSION = 2
 """Raised whenever the same input makes other documents."""
 
 _BATCH = 1000
@@ -198,13 +198,19 @@ def _declare(target: Any, layout: Layout, *, judged: bool) -> None:
         add(path, kind)
     boxes = [("ground_truth", fo.Detections)] + [("predictions", fo.Detections)] * judged
     tags = [(LABEL_FIELDS[state], fo.Classifications) for state in layout.labels]
-    for path, document in (*boxes, *sorted(tags)):
+    drawn: list[tuple[str, Any]] = [("outlines", fo.Polylines)] * layout.outlines
+    drawn += [("keypoints", fo.Keypoints)] * layout.keypoints
+    for path, document in (*boxes, *drawn, *sorted(tags)):
         target.add_sample_field(path, fo.EmbeddedDocumentField, embedded_doc_type=document)
     for path, _ in boxes:
         add(f"{path}.detections.height_px", "real")
         if judged:
             add(f"{path}.detections.confused_with", "text")
     add("ground_truth.detections.object_index", "integer")
+    if layout.outlines:
+        add("outlines.polylines.object_index", "integer")
+    if layout.keypoints:
+        add("keypoints.keypoints.object_index", "integer")
     for name in layout.object_fields:
         field, kind = OBJECT_FIELDS[name]
         add(f"ground_truth.detections.{field}", kind)
@@ -320,6 +326,8 @@ def as_sample(document: Mapping[str, Any]) -> Any:
     lists = {
         "Detections": (fo.Detections, fo.Detection, "detections"),
         "Classifications": (fo.Classifications, fo.Classification, "classifications"),
+        "Polylines": (fo.Polylines, fo.Polyline, "polylines"),
+        "Keypoints": (fo.Keypoints, fo.Keypoint, "keypoints"),
     }
     fields: dict[str, Any] = {}
     for name, value in document.items():
@@ -337,7 +345,11 @@ def as_sample(document: Mapping[str, Any]) -> Any:
 
 
 def _label(kind: Any, label: Mapping[str, Any]) -> Any:
+    from fiftyone.core.utils import deserialize_numpy_array
+
     values = {name: value for name, value in label.items() if not name.startswith("_")}
+    if "mask" in values:
+        values["mask"] = deserialize_numpy_array(values["mask"])
     return kind(id=label["_id"], **values)
 
 
@@ -355,8 +367,8 @@ def _notes(
     notes = []
     if local:
         notes.append(f"{len(local)} of {images} image files are not there; the first: {local[0]}")
-    if layout.without_box:
-        notes.append(f"{layout.without_box} objects have no box and are not shown")
+    if layout.nothing_to_show:
+        notes.append(f"{layout.nothing_to_show} objects have no place and are not shown")
     if findings is not None:
         mistakes = findings.mistakes
         if mistakes.unpredicted:

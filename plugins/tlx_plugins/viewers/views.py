@@ -145,6 +145,7 @@ def configure_app(dataset: Any, taxonomy: Taxonomy, layout: Layout, *, judged: b
 
     boxes = ["ground_truth", "predictions"] if judged else ["ground_truth"]
     labels = [LABEL_FIELDS[state] for state in (True, False, None) if state in layout.labels]
+    drawn = ["outlines"] * layout.outlines + ["keypoints"] * layout.keypoints
     colors = [
         {"value": category.name, "color": category.color}
         for category in taxonomy.categories
@@ -154,13 +155,13 @@ def configure_app(dataset: Any, taxonomy: Taxonomy, layout: Layout, *, judged: b
         color_by="value",
         fields=[
             {"path": path, "colorByAttribute": "label", "valueColors": colors}
-            for path in (*boxes, *labels)
+            for path in (*boxes, *drawn, *labels)
         ],
     )
     image = ["image_id", "filepath", "split", "objects", "smallest_height"]
     image += [name for name, there in (("group", layout.groups), ("frame", layout.frames)) if there]
     image += [attribute.name for attribute in layout.image_attributes.values()]
-    groups = {"labels": [*boxes, *labels], "tags": []}
+    groups = {"labels": [*boxes, *drawn, *labels], "tags": []}
     if judged:
         counts = [f"{key}_{c}" for key in (CLASS_WISE, CLASS_AGNOSTIC) for c in _COUNTS]
         sorted_by = ["mistakes", "confused", "missed_small", "hardness", "lowest_correct"]
@@ -171,5 +172,7 @@ def configure_app(dataset: Any, taxonomy: Taxonomy, layout: Layout, *, judged: b
         fo.SidebarGroupDocument(name=name, paths=paths, expanded=name != "metadata")
         for name, paths in groups.items()
     ]
-    dataset.app_config.active_fields = ActiveFields(paths=[*boxes, *labels[:1]], exclude=False)
+    dataset.app_config.active_fields = ActiveFields(
+        paths=[*boxes, *drawn, *labels[:1]], exclude=False
+    )
     dataset.save()

@@ -27,7 +27,7 @@ OPTIONS: dict[str, list[Any]] = {
     "answers": ["attributes", "labels"],
     "class_names": ["name", "value"],
     "frames": ["listed", "keyframes", "filled"],
-    "bad_boxes": ["report", "keep", "clip", "drop"],
+    "bad_boxes": [None, "keep", "clip", "drop", "fail"],
 }
 
 
@@ -176,9 +176,9 @@ def test_bad_boxes(tmp_path: Path, kit: Any, name: str) -> None:
         assert issues.counts == {code: 1}
         counts[policy] = len(record.objects)
     kept = {
-        "bad-geometry": (1, 1, 1, 1),
-        "degenerate-box": (1, 2, 1, 1),
-        "box-outside": (2, 2, 2, 1),
+        "bad-geometry": (1, 1, 1, 1, 1),
+        "degenerate-box": (1, 2, 1, 1, 1),
+        "box-outside": (2, 2, 2, 1, 1),
     }
     assert tuple(counts.values()) == kept[code]
     if code == "box-outside":
@@ -409,7 +409,10 @@ def test_any_text_is_a_geometry_or_a_value_error(text: str) -> None:
         assert all(len(vertex) == 2 for part in parts for ring in part for vertex in ring)
 
 
-@given(st.lists(st.tuples(*[st.floats(0, 50)] * 2, *[st.floats(0.5, 50)] * 2), max_size=6))
+_SIDES = st.tuples(*[st.floats(0, 50)] * 2, *[st.floats(0.5, 50)] * 2)
+
+
+@given(st.lists(_SIDES, max_size=6, unique=True))
 @settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

@@ -445,12 +445,12 @@ def test_other_kinds_of_images_are_encoded_anew_on_request(
 @pytest.mark.parametrize(
     ("box", "policy", "expected"),
     [
-        (Box(-5, 0, 50, 40), "report", "box-outside"),
-        (Box(-0.5, 0, 50, 40), "report", [-0.5]),
+        (Box(-5, 0, 50, 40), None, "box-outside"),
+        (Box(-0.5, 0, 50, 40), None, [-0.5]),
         (Box(-5, 0, 50, 40), "clip", [0.0]),
         (Box(-5, 0, 50, 40), "keep", [-5.0]),
         (Box(-5, 0, 50, 40), "drop", []),
-        (Box(9, 9, 9, 20), "report", "degenerate-box"),
+        (Box(9, 9, 9, 20), None, "degenerate-box"),
         (Box(9, 9, 9, 20), "keep", [9.0]),
         (Box(float("nan"), 9, 9, 20), "drop", []),
         (Box(float("nan"), 9, 9, 20), "keep", "bad-box"),

@@ -1,0 +1,1 @@
+"""Fetching images from addresses, when the user asks for it."""
