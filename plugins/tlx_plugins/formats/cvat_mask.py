@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from tlx.model import Box, Segmentation
 from tlx_plugins.formats.coco_rle import compress
+from tlx_plugins.formats.mask_pixels import mask_pixels
 
 _LARGEST = 1 << 27
 """Pixels that the box around a mask may have: more is a mistake, and would cost the memory."""
@@ -79,20 +80,9 @@ def within_box(
         ValueError: If the mask is of another size than the image, or empty.
     """
     import numpy as np
-    from pycocotools import mask as coco_mask
 
     width, height = size
-    if outline.counts is None:
-        polygons = [list(polygon) for polygon in outline.polygons]
-        counts = coco_mask.merge(coco_mask.frPyObjects(polygons, height, width))["counts"]
-    elif outline.size != (height, width):
-        stated = outline.size or (0, 0)
-        raise ValueError(
-            f"has a mask of {stated[1]} x {stated[0]} pixels in an image of {width} x {height}"
-        )
-    else:
-        counts = outline.counts
-    inside = coco_mask.decode({"size": [height, width], "counts": counts})
+    inside = mask_pixels(outline, width, height)
     columns, rows = np.flatnonzero(inside.any(axis=0)), np.flatnonzero(inside.any(axis=1))
     whole = box is not None and all(
         float(value).is_integer() for value in (box.xmin, box.ymin, box.xmax, box.ymax)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -25,7 +25,7 @@ _TRAITS = Traits(
         "frame": "Pascal VOC has no frame numbers",
         "labels": "Pascal VOC has no image-level labels",
         "objects.keypoints": "Pascal VOC has no keypoints",
-        "objects.segmentation.counts": "masks are not written, only polygons",
+        "objects.segmentation.counts": "masks are written only with --masks",
     },
     assumes={
         "objects.box": "Pascal VOC needs a box: not stated is taken from the polygons",
@@ -35,6 +35,8 @@ _TRAITS = Traits(
     pixel_convention="xmin, ymin, xmax, ymax in pixels; counted from 1 with both ends inclusive, "
     "or with base 0 continuous and half open",
 )
+
+_HIDDEN = "a pixel belongs to one object: where they overlap the smaller one is drawn"
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,10 @@ class VocOptions(BadInputOptions):
     """Writing: corners with all their decimals, or rounded to whole pixels for programs that read
     nothing else."""
 
+    masks: bool = False
+    """Writing: draw polygons and masks into the palette images of SegmentationObject and
+    SegmentationClass, and list their images in ImageSets/Segmentation."""
+
     media: Media = "reference"
     """Writing: leave the images where they are, or bring them to JPEGImages/."""
 
@@ -83,9 +89,12 @@ class VocFormat:
     options = VocOptions
 
     def traits(self, options: VocOptions) -> Traits:
-        """What the format cannot hold, whatever the options."""
-        del options
-        return _TRAITS
+        """What the format cannot hold; masks are kept in pictures where that is asked for."""
+        if not options.masks:
+            return _TRAITS
+        name = "objects.segmentation.counts"
+        drops = {field: why for field, why in _TRAITS.drops.items() if field != name}
+        return replace(_TRAITS, drops=drops, rounds={**_TRAITS.rounds, name: _HIDDEN})
 
     def sniff(self, root: Path) -> Match:
         """Look at the first XML files for the root element of Pascal VOC."""
