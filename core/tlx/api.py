@@ -108,8 +108,8 @@ class Traits:
             written then, such as ``{"objects.crowd": "not stated is written as 0"}``.
         beside: A field that is dropped, rounded or assumed only where another one is stated, with
             that other one, such as ``{"objects.box": "objects.segmentation"}``.
-        keeps: Names of attributes that survive where ``attributes`` or ``objects.attributes`` are
-            dropped, by that field.
+        keeps: What survives of a field that is dropped: names of attributes for ``attributes`` and
+            ``objects.attributes``, values for any other, such as ``{"labels.present": (True,)}``.
     """
 
     drops: Mapping[str, str] = field(default_factory=dict)
@@ -117,7 +117,7 @@ class Traits:
     pixel_convention: str = "absolute pixels, float, origin top left, half open"
     assumes: Mapping[str, str] = field(default_factory=dict)
     beside: Mapping[str, str] = field(default_factory=dict)
-    keeps: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    keeps: Mapping[str, tuple[str | bool, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,11 +162,13 @@ class Availability:
         ok: It can be used.
         detail: Versions when it can, the reason when it cannot.
         extra: The extra of the distribution that would bring it.
+        hint: What to do when it cannot be used and no extra would help, as a sentence.
     """
 
     ok: bool
     detail: str
     extra: str | None = None
+    hint: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,6 +288,45 @@ class Backend(Plugged, Protocol):
 
     def export(self, checkpoint: Path, kind: str, dest: Path, context: Context) -> tuple[str, ...]:
         """Write the checkpoint in another form; returns the files below ``dest``."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """A Python environment of its own, in which a backend's worker runs.
+
+    ``tlx backends install`` makes it below tlx's data folder; backends that name the same
+    environment share it.
+
+    Attributes:
+        name: The folder's name, lower case with hyphens.
+        summary: What it holds, as a noun phrase ("TensorFlow 2.21 and its Object Detection API").
+        requirements: A pip requirements file that is complete: exact versions, installed without
+            dependencies.
+        worker: The package folder with ``run(job, channel)``, see `tlx.worker_protocol`. It
+            answers the job ``{"kind": "selftest"}`` with events ``check``: ``name``, ``ok``,
+            ``detail`` (one line) and ``seconds``; the result has ``versions`` by package.
+        python: First and last version of Python that the requirements have wheels for.
+        download_mb: What is fetched, in megabytes.
+        disk_mb: What it takes on the disk, in megabytes.
+    """
+
+    name: str
+    summary: str
+    requirements: Path
+    worker: Path
+    python: tuple[str, str]
+    download_mb: int
+    disk_mb: int
+
+
+@runtime_checkable
+class Isolated(Protocol):
+    """What a backend has besides when it works in an environment of its own."""
+
+    @property
+    def environment(self) -> Environment:
+        """The environment; shared by all backends that name the same one."""
         ...
 
 

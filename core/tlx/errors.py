@@ -93,6 +93,12 @@ class MissingExtra(TlxError):
         self.extra = extra
 
 
+class MissingEnvironment(TlxError):
+    """The Python environment of a backend is not installed, or no longer usable."""
+
+    exit_code = 5
+
+
 class Interrupted(TlxError):
     """The user stopped a job that can be gone on with."""
 

@@ -74,10 +74,10 @@ def find_loss(dataset: Dataset, traits: Traits) -> list[Loss]:
     ]
 
 
-def _stated(batch: pa.RecordBatch, name: str, keeps: Sequence[str] = ()) -> tuple[Any, Any]:
+def _stated(batch: pa.RecordBatch, name: str, keeps: Sequence[str | bool] = ()) -> tuple[Any, Any]:
     """Whether each value of a field is stated in a batch, and the row that it is in.
 
-    Attributes whose names are in ``keeps`` do not count.
+    With ``keeps`` whether it is another value, or there are attributes of another name.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -90,6 +90,8 @@ def _stated(batch: pa.RecordBatch, name: str, keeps: Sequence[str] = ()) -> tupl
             rows = rows.take(pc.list_parent_indices(column))
             column = pc.list_flatten(column)
         column = pc.struct_field(column, part)
+    if keeps and not pa.types.is_list(column.type):
+        return pc.invert(pc.is_in(column, pa.array(keeps))), rows
     if keeps:
         names = pc.struct_field(pc.list_flatten(column), "name")
         lost = pc.invert(pc.is_in(names, pa.array(keeps)))

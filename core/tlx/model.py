@@ -244,10 +244,19 @@ class Detection(Struct, frozen=True, gc=False):
 
 
 class Prediction(Struct, frozen=True):
-    """Everything that a network claims to see in one image, by falling score."""
+    """Everything that a network claims to see in one image, by falling score.
+
+    Attributes:
+        image_id: The image; of a frame of a video, the video's name, a slash and the number.
+        detections: By falling score.
+        frame: Number of the frame in its video, counted from 0; None for an image.
+        seconds: When the frame is shown, from the start of its video.
+    """
 
     image_id: str
     detections: tuple[Detection, ...] = ()
+    frame: int | None = None
+    seconds: float | None = None
 
 
 def replace(value: Any, **changes: Any) -> Any:

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import msgspec
 
-from tlx import host
-from tlx.api import ImageTask
+from tlx import drawing, host
+from tlx.api import ImageTask, Isolated
 from tlx.context import Context
 from tlx.dataset import Dataset
-from tlx.errors import DataError, MissingExtra, UsageError
-from tlx.pipeline import PathLike, require_path
+from tlx.errors import DataError, MissingEnvironment, MissingExtra, UsageError
+from tlx.footage import DrawnVideos, Footage
+from tlx.model import Prediction
+from tlx.pipeline import PathLike
+from tlx.prediction_inputs import find_inputs
 from tlx.predictions import PredictionsFile, open_predictions, write_predictions
 from tlx.runs import Run
 from tlx.staging import require_apart, staged
 from tlx.thresholds import FALLBACK_THRESHOLD
-
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 
 # Detections below this score are not kept: they cannot change AP in its third digit, and are most
 # of what a dense detector puts out.
@@ -39,14 +42,16 @@ def require_available(entry: host.Entry) -> None:
 
     Raises:
         MissingExtra: With the command that installs what it needs.
-        UsageError: If no extra would help; says why.
+        MissingEnvironment: The same, for a backend with an environment of its own.
+        UsageError: If neither would help; says why.
     """
     state = entry.value.availability()
     if state.ok:
         return
     what = f"the {entry.kind} {entry.name!r}"
     if state.extra is None:
-        raise UsageError(f"{what} cannot run here: {state.detail}")
+        kind = MissingEnvironment if isinstance(entry.value, Isolated) else UsageError
+        raise kind(f"{what} cannot run here: {state.detail}.", hint=state.hint)
     raise MissingExtra(what, state.extra, state.detail)
 
 
@@ -103,13 +108,17 @@ class PredictResult:
 
     Attributes:
         predictions: The predictions file.
-        tasks: The images, with their paths.
+        tasks: The images, with their paths; frames of videos are not among them.
         thresholds: Score per class from which a detection is worth showing.
+        frames: Frames of videos that were looked at.
+        videos: Annotated videos that were written.
     """
 
     predictions: PredictionsFile
     tasks: tuple[ImageTask, ...]
     thresholds: Mapping[str, float] | float
+    frames: int = 0
+    videos: tuple[Path, ...] = ()
 
 
 def predict(
@@ -123,17 +132,20 @@ def predict(
     device: str = "auto",
     score_threshold: float | None = None,
     pictures: bool = True,
+    video: bool = False,
+    every: int = 1,
     overwrite: bool = False,
     context: Context | None = None,
 ) -> PredictResult:
-    """Detect in a dataset, a folder of images, or single images.
+    """Detect in a dataset, a folder of images, single images, or videos.
 
     Writes ``predictions.parquet``, ``predictions.jsonl`` and, unless it is a dataset,
-    ``pictures/`` with the boxes drawn.
+    ``pictures/`` with the boxes drawn. A frame of a video has the id ``VIDEO/NUMBER``, and its
+    prediction the frame number and the time in seconds.
 
     Args:
         run: The run folder.
-        inputs: A dataset folder, folders and image files.
+        inputs: A dataset folder, folders, image files, and videos.
         output: The folder to write.
         split: Only this split of a dataset.
         checkpoint: ``best`` or ``last``.
@@ -141,21 +153,25 @@ def predict(
         device: Where to predict.
         score_threshold: Keep detections from this score on; by default everything from 0.01 on is
             kept in the files, and pictures show what passes the run's tuned thresholds.
-        pictures: Draw pictures.
+        pictures: Draw pictures of loose images.
+        video: Write each video again as mp4 with the boxes drawn, below ``videos/``.
+        every: Look at every so many frames of a video.
         overwrite: Replace what lies at the output.
         context: Progress and issues.
     """
-    from tlx import drawing
-
     context = context or Context()
+    if every < 1:
+        raise UsageError(f"--every must be at least 1, not {every}.")
     opened = Run.open(run)
     entry = usable_backend(opened.info.backend)
     file = opened.checkpoint(checkpoint)
     several = [inputs] if isinstance(inputs, str | Path) else list(inputs)  # type: ignore[arg-type]
-    tasks, data = _tasks([Path(str(p)).expanduser() for p in several], split)
+    given = find_inputs((Path(str(p)).expanduser() for p in several), split)
+    if video and not given.videos:
+        raise UsageError("--video writes videos again, and none is given.")
     thresholds = score_threshold if score_threshold is not None else run_thresholds(opened)
     meta = {
-        "dataset": data.fingerprint if data is not None else None,
+        "dataset": given.data.fingerprint if given.data is not None else None,
         "split": split,
         "checkpoint": _checkpoint_digest(file),
         "backend": opened.info.backend,
@@ -163,34 +179,50 @@ def predict(
     }
     dest = Path(output)
     if dest.exists():
-        for used in (opened.path, *(Path(task.path) for task in tasks)):
+        for used in (opened.path, *given.paths):
             require_apart(used, dest)
-    with staged(dest, overwrite=overwrite) as folder:
+    taxonomy = Dataset.open(opened.info.request.dataset).taxonomy if _has_dataset(opened) else None
+    with staged(dest, overwrite=overwrite) as folder, ExitStack() as stack:
         folder.mkdir()
+        frames = folder.with_name(f"{folder.name}.frames")
+        frames.mkdir()
+        footage = Footage(given.videos, frames, every, context)
+        drawn = (
+            stack.enter_context(DrawnVideos(folder / "videos", thresholds, taxonomy))
+            if video
+            else None
+        )
         with host.guard(entry):
             stream = entry.value.predict(
                 file,
-                tasks,
+                chain(given.images, footage.tasks()),
                 context,
                 batch_size=batch_size,
                 device=device,
                 score_threshold=KEPT_SCORE if score_threshold is None else score_threshold,
             )
-            shown = context.progress.track(stream, "predicting", total=len(tasks))
-            found = write_predictions(folder / "predictions.parquet", shown, meta)
-        encoder = msgspec.json.Encoder()
-        with (folder / "predictions.jsonl").open("wb") as lines:
-            for prediction in found:
-                lines.write(encoder.encode(prediction) + b"\n")
-        if pictures and data is None:
-            classes = (
-                Dataset.open(opened.info.request.dataset).taxonomy if _has_dataset(opened) else None
+            length = sum(-(-one.length // every) for one in given.videos.values())
+            shown = context.progress.track(
+                footage.settle(stream, drawn), "predicting", total=len(given.images) + length
             )
-            drawing.draw_predictions(folder / "pictures", found, tasks, thresholds, classes)
+            found = write_predictions(folder / "predictions.parquet", shown, meta)
+        _write_lines(folder / "predictions.jsonl", found)
+        if pictures and given.images and given.data is None:
+            drawing.draw_predictions(
+                folder / "pictures",
+                (prediction for prediction in found if prediction.frame is None),
+                given.images,
+                thresholds,
+                taxonomy,
+            )
         if context.issues.total:
             context.issues.write(folder / "issues.jsonl")
     return PredictResult(
-        PredictionsFile(dest / "predictions.parquet", meta), tuple(tasks), thresholds
+        PredictionsFile(dest / "predictions.parquet", meta),
+        given.images,
+        thresholds,
+        footage.frames,
+        tuple(sorted((dest / "videos").iterdir())) if video else (),
     )
 
 
@@ -198,37 +230,10 @@ def _has_dataset(run: Run) -> bool:
     return (Path(run.info.request.dataset) / "manifest.json").is_file()
 
 
-def _tasks(inputs: Sequence[Path], split: str | None) -> tuple[list[ImageTask], Dataset | None]:
-    """The images to predict on, sorted, with ids that are unique."""
-    if not inputs:
-        raise UsageError(
-            "there is nothing to predict on.", hint="Give a dataset, a folder, or image files."
-        )
-    if len(inputs) == 1 and (inputs[0] / "manifest.json").is_file():
-        data = Dataset.open(inputs[0])
-        if split is not None:
-            data.require_split(split)
-        return [
-            ImageTask(r.image_id, str(data.image_path(r.uri))) for r in data.records(split)
-        ], data
-    tasks: dict[str, ImageTask] = {}
-    for given in inputs:
-        for image_id, path in _images_below(require_path(given, "The input")):
-            unique = image_id if image_id not in tasks else path.as_posix()
-            tasks[unique] = ImageTask(unique, str(path))
-    return [tasks[name] for name in sorted(tasks)], None
-
-
-def _images_below(path: Path) -> Iterator[tuple[str, Path]]:
-    if path.is_file():
-        if path.suffix.lower() not in IMAGE_SUFFIXES:
-            raise UsageError(
-                f"{path} is not an image that tlx reads ({', '.join(sorted(IMAGE_SUFFIXES))})."
-            )
-        yield path.name, path
-        return
-    found = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
-    if not found:
-        raise UsageError(f"{path} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}).")
-    for file in found:
-        yield file.relative_to(path).as_posix(), file
+def _write_lines(path: Path, predictions: Iterable[Prediction]) -> None:
+    """JSON lines; what is not known of an image is left out."""
+    encoder = msgspec.json.Encoder()
+    with path.open("wb") as lines:
+        for prediction in predictions:
+            known = {k: v for k, v in msgspec.structs.asdict(prediction).items() if v is not None}
+            lines.write(encoder.encode(known) + b"\n")

@@ -1,4 +1,4 @@
-"""Predictions on disk: one Parquet file, one row per image (`tlx.schema.PREDICTION`)."""
+"""Predictions on disk: one Parquet file, one row per image (`tlx.prediction_schema.PREDICTION`)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class PredictionsFile:
     def __iter__(self) -> Iterator[Prediction]:
         import pyarrow.parquet as pq
 
-        from tlx.schema import batch_to_predictions
+        from tlx.prediction_schema import batch_to_predictions
 
         with pq.ParquetFile(self.path) as file:
             for batch in file.iter_batches(_ROWS):
@@ -67,7 +67,7 @@ def write_predictions(
     """Write predictions, whole or not at all, as they come."""
     import pyarrow.parquet as pq
 
-    from tlx.schema import PREDICTION, predictions_to_batch
+    from tlx.prediction_schema import PREDICTION, predictions_to_batch
     from tlx.staging import staged
 
     schema = PREDICTION.with_metadata({_META: json.dumps(dict(meta), sort_keys=True).encode()})

@@ -17,12 +17,10 @@ import pyarrow as pa
 from tlx.model import (
     AttributeValue,
     Box,
-    Detection,
     Keypoint,
     Label,
     Object,
     Origin,
-    Prediction,
     Record,
     Segmentation,
     Shape,
@@ -95,19 +93,6 @@ RECORD = pa.schema(
         pa.field("objects", pa.list_(OBJECT), nullable=False),
         pa.field("attributes", pa.list_(ATTRIBUTE), nullable=False),
         pa.field("origin", ORIGIN),
-    ]
-)
-DETECTION = pa.struct(
-    [
-        pa.field("category", pa.string(), nullable=False),
-        pa.field("box", BOX, nullable=False),
-        pa.field("score", pa.float64(), nullable=False),
-    ]
-)
-PREDICTION = pa.schema(
-    [
-        pa.field("image_id", pa.string(), nullable=False),
-        pa.field("detections", pa.list_(DETECTION), nullable=False),
     ]
 )
 
@@ -287,28 +272,6 @@ def _records_to_batch(records: Sequence[Record]) -> pa.RecordBatch:
     )
 
 
-def predictions_to_batch(predictions: Sequence[Prediction]) -> pa.RecordBatch:
-    """One Arrow batch of `PREDICTION` from predictions."""
-    return pa.RecordBatch.from_arrays(
-        [
-            pa.array([p.image_id for p in predictions], pa.string()),
-            _list_array([p.detections for p in predictions], DETECTION, _detections),
-        ],
-        schema=PREDICTION,
-    )
-
-
-def _detections(values: Sequence[Detection]) -> pa.StructArray:
-    return _struct(
-        DETECTION,
-        (
-            [v.category for v in values],
-            _box_array([v.box for v in values]),
-            [v.score for v in values],
-        ),
-    )
-
-
 def _lists(array: pa.ListArray) -> tuple[list[int], pa.Array]:
     """Offsets, starting at 0, and the flat values that they point into."""
     offsets = array.offsets.to_pylist()
@@ -455,22 +418,6 @@ def batch_to_records(batch: pa.RecordBatch) -> Iterator[Record]:
             attributes=attributes[row],
             origin=Origin(place[0], place[1]) if place[2] else None,
         )
-
-
-def batch_to_predictions(batch: pa.RecordBatch) -> Iterator[Prediction]:
-    """The predictions of an Arrow batch of `PREDICTION`, in order."""
-    offsets, flat = _lists(batch.column("detections"))
-    detections = [
-        Detection(category, box or _NO_BOX, score)
-        for category, box, score in zip(
-            _field(flat, "category"),
-            _read_boxes(flat.field("box")),
-            _field(flat, "score"),
-            strict=True,
-        )
-    ]
-    for row, image_id in enumerate(batch.column("image_id").to_pylist()):
-        yield Prediction(image_id, tuple(detections[offsets[row] : offsets[row + 1]]))
 
 
 def flat_objects(batch: pa.RecordBatch) -> tuple[Any, pa.StructArray]:

@@ -234,6 +234,39 @@ def test_predict_says_what_is_wrong(
     assert "broken.jpg" in (tmp_path / "out" / "issues.jsonl").read_text()
 
 
+def test_predict_on_a_video(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cv2 = pytest.importorskip("cv2", reason="OpenCV is not installed")
+    pictures = sorted((trained / "images").iterdir())[:10]
+    film = cv2.VideoWriter(
+        str(tmp_path / "drive.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 5.0, (96, 64)
+    )
+    for picture in pictures:
+        film.write(cv2.imread(str(picture)))
+    film.release()
+    run, out = trained / "runs" / "1", tmp_path / "seen"
+    done = result(
+        capsys, "predict", run, tmp_path / "drive.avi", pictures[0], "-o", out, "--every", "2",
+        "--video",
+    )  # fmt: skip
+    assert (done["images"], done["frames"]) == (1, 5)
+    assert done["videos"] == [str(out / "videos" / "drive.mp4")]
+    assert [p.name for p in (out / "pictures").iterdir()] == [f"{pictures[0].stem}.png.jpg"]
+    lines = [json.loads(line) for line in (out / "predictions.jsonl").read_text().splitlines()]
+    assert "frame" not in lines[0]
+    assert [(v["image_id"], v["frame"], v["seconds"]) for v in lines[1:]] == [
+        (f"drive.avi/{n:06d}", n, n / 5) for n in (0, 2, 4, 6, 8)
+    ]
+    first, again = (v["detections"][0] for v in lines[:2])
+    assert first["category"] == again["category"]
+    assert first["box"]["xmin"] == pytest.approx(again["box"]["xmin"], abs=2)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["drive.avi", "seen"]
+    words = ["predict", str(run), str(pictures[0]), "-o", str(tmp_path / "x"), "--video"]
+    assert main(words) == 2
+    assert "--video writes videos again, and none is given" in capsys.readouterr().err
+
+
 def test_inspect_sums_up_the_mistakes(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     value = result(
         capsys, "inspect", trained / "discs.tlx", "--run", trained / "runs" / "1", "--text"

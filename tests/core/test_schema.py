@@ -20,12 +20,10 @@ from tlx.model import (
     Segmentation,
     Shape,
 )
+from tlx.prediction_schema import PREDICTION, batch_to_predictions, predictions_to_batch
 from tlx.schema import (
-    PREDICTION,
     RECORD,
-    batch_to_predictions,
     batch_to_records,
-    predictions_to_batch,
     records_to_batch,
 )
 
@@ -113,6 +111,8 @@ def test_a_slice_of_a_batch_reads_like_the_whole(rows: list[Record]) -> None:
             Prediction,
             name,
             st.lists(st.builds(Detection, name, boxes, real), max_size=3).map(tuple),
+            st.none() | st.integers(0, 10**9),
+            st.none() | real,
         ),
         max_size=4,
     )
@@ -121,6 +121,9 @@ def test_predictions_survive(rows: list[Prediction]) -> None:
     batch = predictions_to_batch(rows)
     assert batch.schema == PREDICTION
     assert list(batch_to_predictions(batch)) == rows
+    assert list(batch_to_predictions(batch.slice(1))) == rows[1:]
+    older = batch_to_predictions(batch.select(["image_id", "detections"]))
+    assert [(p.image_id, p.detections) for p in older] == [(p.image_id, p.detections) for p in rows]
 
 
 def test_no_cell_holds_json_text() -> None:

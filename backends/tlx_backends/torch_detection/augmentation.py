@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from tlx.class_guards import colored_classes, one_sided_classes
 from tlx.model import Taxonomy
 from tlx_backends.torch_detection.images import resize
 from tlx_backends.torch_detection.options import TorchOptions
@@ -57,17 +58,13 @@ class Augmentation:
             place if c.mirror is None else index.get(c.mirror, place)
             for place, c in enumerate(taxonomy.categories)
         )
-        one_sided = [
-            c.name
-            for c in taxonomy.categories
-            if not (c.mirrorable and c.mirror is None) and c.mirror not in index
-        ]
+        one_sided = one_sided_classes(taxonomy)
         flip = options.flip and not one_sided
         if options.flip and one_sided:
             notes.append(f"no horizontal flip: {', '.join(one_sided)} would become something else")
         elif flip and swap != tuple(range(len(swap))):
             notes.append("horizontal flip swaps the classes of mirror pairs")
-        colored = [c.name for c in taxonomy.categories if c.color_defined]
+        colored = colored_classes(taxonomy)
         if options.hue and colored:
             notes.append(f"no hue change: {', '.join(colored)} are told by their colour")
         return cls(

@@ -40,15 +40,6 @@ class Fitted:
         return self.pixels.shape[-1] / self.width, self.pixels.shape[-2] / self.height
 
 
-def stored_size(path: str) -> tuple[int, int] | None:
-    """Width and height from an image file's header, None where it has none."""
-    try:
-        with Image.open(path) as picture:
-            return picture.size
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        return None
-
-
 def read(path: str) -> Tensor:
     """Decode an image file to uint8 [3, h, w], RGB, as stored.
 

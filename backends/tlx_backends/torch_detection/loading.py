@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from tlx.samples import Sample
 from tlx_backends.torch_detection import random_numbers
 from tlx_backends.torch_detection.augmentation import Augmentation
 from tlx_backends.torch_detection.images import Fitted, UnreadableImage, fit, read
-from tlx_backends.torch_detection.samples import Sample
 from tlx_backends.torch_detection.settings import NetworkSettings
 
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 
@@ -18,6 +16,7 @@ from tlx.context import Context
 from tlx.errors import UsageError
 from tlx.issues import Issue
 from tlx.model import Box, Detection, Prediction
+from tlx.validation import FoundBoxes
 from tlx_backends.torch_detection import checkpoints, devices, networks
 from tlx_backends.torch_detection.images import Fitted, UnreadableImage, fit, read
 from tlx_backends.torch_detection.settings import NetworkSettings
@@ -28,31 +27,16 @@ LOWEST_SCORE = 0.01
 _READERS = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """Detections in one image, by falling score.
-
-    Attributes:
-        boxes: float64 [n, 4], xmin, ymin, xmax, ymax in stored pixels, within the image.
-        classes: int64 [n], class indices.
-        scores: float64 [n].
-    """
-
-    boxes: npt.NDArray[np.float64]
-    classes: npt.NDArray[np.int64]
-    scores: npt.NDArray[np.float64]
-
-
 @torch.inference_mode()
 def detect(
     model: nn.Module, settings: NetworkSettings, images: list[Fitted], device: torch.device
-) -> list[Found]:
+) -> list[FoundBoxes]:
     """Run a network in evaluation mode on images of one input size."""
     outputs = model([image.pixels.to(device) for image in images])
     return [_found(out, image, settings) for out, image in zip(outputs, images, strict=True)]
 
 
-def _found(output: dict[str, torch.Tensor], image: Fitted, settings: NetworkSettings) -> Found:
+def _found(output: dict[str, torch.Tensor], image: Fitted, settings: NetworkSettings) -> FoundBoxes:
     scores = output["scores"].double().cpu().numpy()
     order = np.argsort(-scores, kind="stable")
     boxes = output["boxes"].double().cpu().numpy()[order] / np.array(image.scale * 2)
@@ -62,7 +46,7 @@ def _found(output: dict[str, torch.Tensor], image: Fitted, settings: NetworkSett
     scores = scores[order]
     # A box that clipping leaves without area marks nothing.
     good = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1]) & np.isfinite(scores)
-    return Found(boxes[good], classes[good], scores[good])
+    return FoundBoxes(boxes[good], classes[good], scores[good])
 
 
 def batches_of_one_size(
@@ -161,6 +145,6 @@ def _predictions(
             yield Prediction(names.pop(number), _detections(result, settings))
 
 
-def _detections(found: Found, settings: NetworkSettings) -> tuple[Detection, ...]:
+def _detections(found: FoundBoxes, settings: NetworkSettings) -> tuple[Detection, ...]:
     rows = zip(found.boxes.tolist(), found.classes.tolist(), found.scores.tolist(), strict=True)
     return tuple(Detection(settings.classes[k], Box(*box), score) for box, k, score in rows)

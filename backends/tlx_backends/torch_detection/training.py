@@ -18,13 +18,13 @@ from tlx.api import TrainRequest, TrainResult
 from tlx.context import Context
 from tlx.dataset import Dataset
 from tlx.errors import UsageError
+from tlx.samples import Samples, load_samples
 from tlx_backends.torch_detection import checkpoints, devices, networks, optimization
 from tlx_backends.torch_detection.augmentation import Augmentation
 from tlx_backends.torch_detection.epochs import Trainer
 from tlx_backends.torch_detection.loading import ImageCache, TrainingBatches, TrainingImages
 from tlx_backends.torch_detection.options import TorchOptions
 from tlx_backends.torch_detection.prediction import LOWEST_SCORE
-from tlx_backends.torch_detection.samples import Samples, load_samples
 from tlx_backends.torch_detection.scalars import Scalars
 from tlx_backends.torch_detection.settings import NetworkSettings
 from tlx_backends.torch_detection.starting import begin

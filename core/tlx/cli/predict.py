@@ -1,4 +1,4 @@
-"""``tlx predict RUN IMAGES... -o FOLDER``."""
+"""``tlx predict RUN IMAGES... -o FOLDER``; images, or videos."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def register(app: App, arguments: list[str], screen: Screen) -> None:
     """Add the command."""
     del arguments
 
-    @app.command(name="predict", help="Detect in a dataset, a folder, or single images.")
+    @app.command(name="predict", help="Detect in a dataset, a folder, images, or videos.")
     def command(
         run: Path,
         inputs: list[Path],
@@ -29,6 +29,8 @@ def register(app: App, arguments: list[str], screen: Screen) -> None:
         device: str = "auto",
         score_threshold: float | None = None,
         pictures: bool = True,
+        video: Annotated[bool, Parameter(negative=())] = False,
+        every: int = 1,
         overwrite: Annotated[bool, Parameter(negative=())] = False,
         on_error: Literal["fail", "skip"] = "fail",
         flags: Flags | None = None,
@@ -37,8 +39,8 @@ def register(app: App, arguments: list[str], screen: Screen) -> None:
 
         Args:
             run: Run folder.
-            inputs: A dataset folder, folders of images, image files.
-            output: Folder to write: predictions.parquet, predictions.jsonl, pictures/.
+            inputs: A dataset folder, folders of images, image files, videos.
+            output: Folder to write: predictions.parquet, predictions.jsonl, pictures/, videos/.
             split: Only this split of a dataset.
             checkpoint: Which checkpoint.
             batch_size: Images at a time.
@@ -46,6 +48,8 @@ def register(app: App, arguments: list[str], screen: Screen) -> None:
             score_threshold: Keep and draw from this score on; by default all from 0.01 on is kept
                 and what passes the thresholds tuned per class is drawn.
             pictures: Draw pictures of loose images.
+            video: Write each video again as mp4 with the boxes drawn.
+            every: Look at every so many frames of a video.
             overwrite: Replace what lies at the output.
             on_error: fail or skip: what an unreadable image does.
         """
@@ -61,6 +65,8 @@ def register(app: App, arguments: list[str], screen: Screen) -> None:
             device=device,
             score_threshold=score_threshold,
             pictures=pictures,
+            video=video,
+            every=every,
             overwrite=overwrite,
             context=context,
         )
@@ -74,13 +80,18 @@ def register(app: App, arguments: list[str], screen: Screen) -> None:
         listing = (
             ", ".join(f"{count:,} {name}" for name, count in sorted(seen.items())) or "nothing"
         )
-        screen.say(f"{len(done.tasks):,} images: {listing}; written to {output}")
+        looked = [f"{len(done.tasks):,} images"] if done.tasks or not done.frames else []
+        if done.frames:
+            looked.append(f"{done.frames:,} frames")
+        screen.say(f"{' and '.join(looked)}: {listing}; written to {output}")
         show_issues(screen, context.issues)
         screen.result(
             {
                 "output": str(output),
                 "predictions": str(done.predictions.path),
                 "images": len(done.tasks),
+                "frames": done.frames,
+                "videos": [str(path) for path in done.videos],
                 "detections": seen,
                 "issues": dict(context.issues.counts),
             }

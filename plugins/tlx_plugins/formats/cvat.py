@@ -28,11 +28,14 @@ _TRAITS = Traits(
         "group": "CVAT for images has no clips",
         "frame": "CVAT for images has no frame numbers",
         "attributes": "only tags and objects have attributes",
+        "labels.present": "CVAT has only labels that are present",
         "objects.object_id": "CVAT makes its own ids",
         "objects.track": "CVAT for images has no tracks",
     },
     rounds={"objects.segmentation.compressed": "masks come back from CVAT's own run lengths"},
     assumes={
+        "width": "CVAT has the size of each image: not stated is read from the image",
+        "height": "CVAT has the size of each image: not stated is read from the image",
         "objects.occluded": "CVAT fails without it: not stated is written as 0",
         "objects.keypoints.visibility": "of named points not stated is written as visible",
         "objects.keypoints.name": "points with visibility and without names are named 1, 2, ...",
@@ -41,7 +44,7 @@ _TRAITS = Traits(
         "objects.keypoints.visibility": "objects.keypoints.name",
         "objects.keypoints.name": "objects.keypoints.visibility",
     },
-    keeps={"attributes": ("cvat_image_id", "cvat_task_id")},
+    keeps={"attributes": ("cvat_image_id", "cvat_task_id"), "labels.present": (True,)},
     pixel_convention="absolute pixels, float, origin top left, half open; masks in whole pixels",
 )
 _BOX = "one shape for an object: of an outline the box around it comes back"

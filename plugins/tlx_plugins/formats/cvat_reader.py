@@ -140,7 +140,9 @@ class FileReader:
             )
             self.report("bad-name", f"an image {what}; left out.", line)
             return None
-        image_id = f"{self.file.prefix}{subset + '/' if subset else ''}{name}"
+        stated_id = values.get("image_id")  # tlx writes it where the name is another one.
+        inner = stated_id or f"{subset + '/' if subset else ''}{name}"
+        image_id = f"{self.file.prefix}{inner}"
         if not self.reader.is_new(image_id):
             message = f"{image_id} is described twice; the first one is kept, with its labels."
             hint = "Put exports that repeat names into folders of their own."
@@ -148,11 +150,12 @@ class FileReader:
             self.report("duplicate-image", message, line, action, hint)
             return None
         task = self.shapes.meta.task_of(values)
-        uri = self.finder.find(subset, name)
+        remote = values.get("uri") if "://" in values.get("uri", "") else None
+        uri = remote or self.finder.find(subset, name)
         if uri is None and self.finder.any and not self.keep_missing(name, line):
             return None
         stated = self._size(values, line)
-        ground = self.ground_of(uri, stated, line)
+        ground = self.ground_of(None if remote else uri, stated, line)
         if ground is None:
             return None
         size = ground.size

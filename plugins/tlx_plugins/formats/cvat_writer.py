@@ -95,6 +95,11 @@ class CvatWriter:
         size = self._size(record)
         stated = record.attributes.get("cvat_image_id", number)
         values = {"id": str(stated if type(stated) is int else number), "name": name}
+        # CVAT passes over what it does not know.
+        if record.image_id != name:
+            values["image_id"] = record.image_id
+        if "://" in record.uri:
+            values["uri"] = record.uri
         if "cvat_task_id" in record.attributes:
             values["task_id"] = attribute_text(record.attributes["cvat_task_id"])
         if size is not None:
@@ -144,10 +149,7 @@ class CvatWriter:
     def _write_tags(self, stream: TextIO, record: Record) -> None:
         for label in record.labels:
             if not label.present:
-                state = "absent" if label.present is False else "unsure"
-                message = f"{record.image_id} has {label.category!r} as {state}; CVAT has no word."
-                self._report("absent-label", message, record, "changed")
-                continue
+                continue  # A tag without a word for absent would say the opposite.
             own, attributes = tag_attributes(record, label.category)
             values = {"label": label.category}
             values |= {name: attribute_text(value) for name, value in own.items()}

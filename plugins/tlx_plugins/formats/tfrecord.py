@@ -19,6 +19,7 @@ _FLAG = "where another object of the image states it, not stated is written as 0
 _TRAITS = Traits(
     drops={
         "objects.segmentation": "written only with --masks",
+        "objects.shape": "the API has no lines, ellipses and cuboids",
         "objects.rotation": "TensorFlow has no rotated boxes and sees the upright one; the angle "
         "comes back only to tlx",
         "objects.line": "the place of an object in its former file is not kept",

@@ -25,6 +25,7 @@ _TRAITS = Traits(
         "frame": "Pascal VOC has no frame numbers",
         "labels": "Pascal VOC has no image-level labels",
         "objects.keypoints": "Pascal VOC has no keypoints",
+        "objects.shape": "Pascal VOC has no lines, ellipses and cuboids",
         "objects.segmentation.counts": "masks are written only with --masks",
     },
     assumes={
@@ -89,12 +90,14 @@ class VocFormat:
     options = VocOptions
 
     def traits(self, options: VocOptions) -> Traits:
-        """What the format cannot hold; masks are kept in pictures where that is asked for."""
-        if not options.masks:
-            return _TRAITS
-        name = "objects.segmentation.counts"
-        drops = {field: why for field, why in _TRAITS.drops.items() if field != name}
-        return replace(_TRAITS, drops=drops, rounds={**_TRAITS.rounds, name: _HIDDEN})
+        """What the format cannot hold; it depends on how corners and masks are written."""
+        drops, rounds = {**_TRAITS.drops}, {**_TRAITS.rounds}
+        if options.corners == "integer":
+            rounds["objects.box"] = "to whole pixels, never to nothing"
+        if options.masks:
+            del drops["objects.segmentation.counts"]
+            rounds["objects.segmentation.counts"] = _HIDDEN
+        return replace(_TRAITS, drops=drops, rounds=rounds)
 
     def sniff(self, root: Path) -> Match:
         """Look at the first XML files for the root element of Pascal VOC."""

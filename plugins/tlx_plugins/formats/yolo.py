@@ -26,6 +26,7 @@ _TRAITS = Traits(
         "objects.object_id": "YOLO has no ids",
         "objects.rotation": "the box is written without its rotation",
         "objects.keypoints": "keypoints are not written",
+        "objects.shape": "YOLO has no lines, ellipses and cuboids",
         "objects.track": "YOLO has no tracks",
         "objects.crowd": _NO,
         "objects.difficult": _NO,
@@ -84,10 +85,16 @@ class YoloFormat:
     def traits(self, options: YoloOptions) -> Traits:
         """What the text files cannot hold; it depends on the task."""
         if options.task == "obb":
-            drops = {k: why for k, why in _TRAITS.drops.items() if k != "objects.rotation"}
-            drops["objects.segmentation.polygons"] = "only the rectangle around them is written"
-            rounds = {"objects.rotation": "degrees come back from 0 to 360, with six decimals"}
-            return replace(_TRAITS, drops=drops, rounds=rounds)
+            turned = ("objects.rotation", "objects.segmentation.polygons")
+            drops = {k: why for k, why in _TRAITS.drops.items() if k not in turned}
+            rounds = {
+                "objects.rotation": "degrees come back from 0 to 360, with six decimals",
+                "objects.segmentation.polygons": "only the rectangle around them is written",
+                "objects.box": "a turned box that leaves the image is cut at its corners "
+                "(--outside) and comes back as an outline",
+            }
+            beside = {**_TRAITS.beside, "objects.box": "objects.rotation"}
+            return replace(_TRAITS, drops=drops, rounds=rounds, beside=beside)
         if options.task == "detect":
             return _TRAITS
         name = "objects.segmentation.polygons"

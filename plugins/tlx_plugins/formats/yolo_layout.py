@@ -78,9 +78,8 @@ def find_configuration(root: Path) -> Path | None:
 def _has_names(path: Path) -> bool:
     try:
         with path.open("rb") as file:
-            return (
-                re.search(rb"^[\"']?names[\"']?\s*:", file.read(1 << 20), re.MULTILINE) is not None
-            )
+            head = file.read(1 << 20).removeprefix(b"\xef\xbb\xbf")
+        return re.search(rb"^[\"']?names[\"']?\s*:", head, re.MULTILINE) is not None
     except OSError:
         return False
 

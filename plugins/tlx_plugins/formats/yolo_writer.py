@@ -215,8 +215,9 @@ class YoloWriter:
     ) -> _Head | None:
         """Where an image goes, and its size; None leaves it out."""
         name = output_name(uri)
-        if name is None:
-            message = f"the image {uri!r} has a name that cannot become the name of a file."
+        if name is None or os.path.splitext(name)[1].lower() not in IMAGE_SUFFIXES:  # noqa: PTH122
+            what = "that cannot become the name of a file" if name is None else "without .jpg or so"
+            message = f"the image {uri!r} has a name {what}; YOLO finds images by their names."
             self._report("unsafe-name", message, image_id)
             return None
         if width is None or height is None:

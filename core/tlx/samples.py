@@ -1,5 +1,7 @@
 """The images and boxes of one split, cleaned so that no loss ever meets a degenerate box.
 
+Every backend learns from the same boxes.
+
 Policy: crowd boxes are not trained on (in validation they are crowds, so finding them is neither
 right nor wrong); difficult, truncated and occluded objects are trained on like any other. Boxes
 are cut to the image. What has no box, or no area within the image, is left out and counted.
@@ -8,7 +10,7 @@ are cut to the image. What has no box, or no area within the image, is left out 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,8 +21,8 @@ from tlx.context import Context
 from tlx.dataset import Dataset
 from tlx.errors import DataError
 from tlx.issues import Issue
-from tlx.model import Record
-from tlx_backends.torch_detection.images import stored_size
+from tlx.media import image_size
+from tlx.model import Box, Object, Record
 
 _FIRST_PLACES = 3
 # Narrower boxes come from rounding; no detector can learn a place from them.
@@ -88,35 +90,47 @@ def load_samples(dataset: Dataset, split: str, context: Context) -> Samples:
     return Samples(split, tuple(items), dict(dropped))
 
 
-def _sample(record: Record, path: Path, index: Mapping[str, int], dropped: Counter[str]) -> Sample:
-    boxes: list[tuple[float, float, float, float]] = []
-    classes: list[int] = []
-    crowd: list[bool] = []
+def size_of(record: Record, path: Path) -> tuple[int, int] | None:
+    """Width and height in pixels as the record states them, or as the file's header does."""
     if record.width is not None and record.height is not None:
-        size: tuple[int, int] | None = (record.width, record.height)
-    else:
-        size = stored_size(str(path))
+        return record.width, record.height
+    return image_size(path)
+
+
+def usable_objects(
+    record: Record, size: tuple[int, int] | None, dropped: Counter[str]
+) -> Iterator[tuple[Object, Box]]:
+    """The objects of a record that have a box to learn from, with the box cut to the image.
+
+    Args:
+        record: An image with its objects.
+        size: Its width and height in pixels, None where they are not known.
+        dropped: Counts what is left out, by reason.
+    """
     for item in record.objects:
         box = item.box
         if box is None:
             dropped["no box"] += 1
             continue
-        values = (box.xmin, box.ymin, box.xmax, box.ymax)
-        if not np.isfinite(values).all():
+        if not np.isfinite((box.xmin, box.ymin, box.xmax, box.ymax)).all():
             dropped["not finite"] += 1
             continue
         if box.width <= 0 or box.height <= 0:
             dropped["no area"] += 1
             continue
-        if size is not None:
-            cut = box.clip(*size)
-            if cut.width < _SMALLEST_SIDE or cut.height < _SMALLEST_SIDE:
-                dropped["outside the image or too thin"] += 1
-                continue
-            values = (cut.xmin, cut.ymin, cut.xmax, cut.ymax)
-        boxes.append(values)
-        classes.append(index[item.category])
-        crowd.append(bool(item.crowd))
+        cut = box if size is None else box.clip(*size)
+        if size is not None and (cut.width < _SMALLEST_SIDE or cut.height < _SMALLEST_SIDE):
+            dropped["outside the image or too thin"] += 1
+            continue
+        yield item, cut
+
+
+def _sample(record: Record, path: Path, index: Mapping[str, int], dropped: Counter[str]) -> Sample:
+    size = size_of(record, path)
+    kept = list(usable_objects(record, size, dropped))
+    boxes = [(box.xmin, box.ymin, box.xmax, box.ymax) for _, box in kept]
+    classes = [index[item.category] for item, _ in kept]
+    crowd = [bool(item.crowd) for item, _ in kept]
     return Sample(
         image_id=record.image_id,
         path=str(path),

@@ -1,0 +1,105 @@
+"""Detection in images, by the worker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tlx import environments
+from tlx.api import Environment, ImageTask
+from tlx.context import Context
+from tlx.errors import TlxError, UsageError
+from tlx.issues import Issue
+from tlx.model import Box, Detection, Prediction
+from tlx.validation import FoundBoxes
+from tlx.worker_process import Worker
+from tlx_backends.tensorflow import checkpoints
+
+# The validation of a training and the predictions of a run keep the same detections.
+LOWEST_SCORE = 0.01
+
+
+def predict(
+    backend: str,
+    environment: Environment,
+    checkpoint: Path,
+    images: Iterable[ImageTask],
+    context: Context,
+    *,
+    batch_size: int,
+    device: str,
+    score_threshold: float,
+) -> Iterator[Prediction]:
+    """See `TfodBackend.predict`; the checkpoint is opened before the first image is asked for."""
+    if batch_size < 1:
+        raise UsageError(f"--batch-size must be at least 1, not {batch_size}.")
+    found = checkpoints.read(checkpoint)
+    python = environments.require(environment, backend)
+    tasks = list(images)
+    job = {
+        "kind": "predict",
+        "backend": found.backend,
+        "checkpoint": str(found.path),
+        "images": [task.path for task in tasks],
+        "batch_size": batch_size,
+        "score_threshold": max(LOWEST_SCORE, score_threshold),
+        "device": device,
+        "threads": None,
+        "seed": 0,
+    }
+    return _predictions(backend, environment, python, job, tasks, found.classes, context)
+
+
+def _predictions(
+    backend: str,
+    environment: Environment,
+    python: Path,
+    job: Mapping[str, Any],
+    tasks: list[ImageTask],
+    classes: tuple[str, ...],
+    context: Context,
+) -> Iterator[Prediction]:
+    if not tasks:
+        return
+    owner = f"the worker of the backend {backend!r}"
+    seen = 0
+    with Worker(python, environment.worker, job, owner=owner) as worker:
+        for event in worker.events():
+            kind = event["ev"]
+            if kind in ("detections", "unreadable"):
+                if event["image"] != seen:
+                    raise TlxError(f"{owner} sent image {event['image']} in the place of {seen}.")
+                task = tasks[seen]
+                seen += 1
+                if kind == "unreadable":
+                    report_unreadable(event, task.path, context)
+                else:
+                    yield Prediction(task.image_id, _detections(found_boxes(event), classes))
+            elif kind in ("log", "warning"):
+                context.emit({"kind": kind, "message": str(event["message"])})
+            elif kind == "phase":
+                context.progress.status(str(event["name"]))
+    if seen != len(tasks):
+        raise TlxError(f"{owner} has sent {seen:,} of {len(tasks):,} images.")
+
+
+def report_unreadable(event: Mapping[str, Any], path: str, context: Context) -> None:
+    """An image that the worker cannot read is an issue, fatal or not."""
+    context.issues.report(Issue("unreadable-image", str(event["message"]), path=path))
+
+
+def found_boxes(event: Mapping[str, Any]) -> FoundBoxes:
+    """The detections of an event, by falling score."""
+    scores = np.asarray(event["scores"], dtype=np.float64).reshape(-1)
+    order = np.argsort(-scores, kind="stable")
+    boxes = np.asarray(event["boxes"], dtype=np.float64).reshape(-1, 4)
+    classes = np.asarray(event["classes"], dtype=np.int64).reshape(-1)
+    return FoundBoxes(boxes[order], classes[order], scores[order])
+
+
+def _detections(found: FoundBoxes, classes: tuple[str, ...]) -> tuple[Detection, ...]:
+    rows = zip(found.boxes.tolist(), found.classes.tolist(), found.scores.tolist(), strict=True)
+    return tuple(Detection(classes[k], Box(*box), score) for box, k, score in rows)

@@ -1,0 +1,154 @@
+"""Whether an exported network detects what its checkpoint detects."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from . import images as image_files
+from . import network
+
+# The best of an image are compared, whatever their score; the last ones of the list may swap places
+# with those that were cut off.
+_COMPARED = 10
+_SYNTHETIC = 2
+
+Found = tuple[Any, Any, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How two lists of detections agree.
+
+    Attributes:
+        compared: Detections of the checkpoint that were looked for.
+        missed: Those without a counterpart.
+        score: Largest difference of a score.
+        corner: Largest difference of a corner, as a share of the image's side.
+    """
+
+    compared: int
+    missed: int
+    score: float
+    corner: float
+
+    def plain(self) -> dict[str, Any]:
+        """For a message."""
+        return asdict(self)
+
+
+def images(paths: Sequence[str], config: Any) -> list[Any]:
+    """The images to compare on: those that can be read, or noise where there is none."""
+    import numpy as np
+
+    found = []
+    for path in paths:
+        try:
+            found.append(image_files.load(path))
+        except OSError:
+            continue
+    if found:
+        return found
+    dice = np.random.default_rng(0)
+    height, width = network.input_shape(config)
+    return [dice.integers(0, 256, (height, width, 3), np.uint8) for _ in range(_SYNTHETIC)]
+
+
+def of_detector(detector: network.Detector, arrays: Sequence[Any]) -> list[Found]:
+    """Boxes, scores and classes from 0 of a checkpoint in each image."""
+    found = []
+    for array in arrays:
+        boxes, scores, classes = detector.detect(*detector.prepare(array))
+        found.append((boxes[0], scores[0], classes[0]))
+    return found
+
+
+def of_file(form: str, folder: Path, config: Any, arrays: Sequence[Any]) -> list[Found]:
+    """The same of an exported network, loaded from its files."""
+    loaders = {"savedmodel": _saved_model, "frozen-graph": _frozen_graph, "tflite": _tflite}
+    return loaders[form](folder, config, arrays)
+
+
+def _saved_model(folder: Path, _config: Any, arrays: Sequence[Any]) -> list[Found]:
+    import numpy as np
+    import tensorflow as tf
+
+    detect = tf.saved_model.load(str(folder / "saved_model")).signatures["serving_default"]
+    found = []
+    for array in arrays:
+        # Two images at a time: the batch has to be free.
+        values = detect(input_tensor=tf.constant(np.stack([array, array])))
+        found.append(
+            (
+                values["detection_boxes"].numpy()[1],
+                values["detection_scores"].numpy()[1],
+                values["detection_classes"].numpy()[1] - 1,
+            )
+        )
+    return found
+
+
+def _frozen_graph(folder: Path, _config: Any, arrays: Sequence[Any]) -> list[Found]:
+    import tensorflow as tf
+
+    from .exporting import FROZEN_NAME
+
+    definition = tf.compat.v1.GraphDef.FromString((folder / FROZEN_NAME).read_bytes())
+    names = ["detection_boxes:0", "detection_scores:0", "detection_classes:0"]
+    with tf.Graph().as_default() as graph:
+        tf.import_graph_def(definition, name="")
+        with tf.compat.v1.Session(graph=graph) as session:
+            found = [session.run(names, {"image_tensor:0": array[None]}) for array in arrays]
+    return [(boxes[0], scores[0], classes[0] - 1) for boxes, scores, classes in found]
+
+
+def _tflite(folder: Path, config: Any, arrays: Sequence[Any]) -> list[Found]:
+    import tensorflow as tf
+    from object_detection.builders import model_builder
+
+    from .exporting import TFLITE_NAME
+
+    interpreter = tf.lite.Interpreter(model_path=str(folder / TFLITE_NAME))
+    interpreter.allocate_tensors()
+    runner = interpreter.get_signature_runner()
+    model = model_builder.build(config.model, is_training=False)
+    (name,) = runner.get_input_details()
+    found = []
+    for array in arrays:
+        inputs, _ = model.preprocess(tf.cast(array[None], tf.float32))
+        values = runner(**{name: inputs.numpy()})
+        # The signature's outputs are numbered from the last: number, scores, classes, boxes.
+        _, scores, classes, boxes = (values[key] for key in sorted(values))
+        found.append((boxes[0], scores[0], classes[0]))
+    return found
+
+
+def compare(expected: Sequence[Found], found: Sequence[Found], tolerance: float) -> Agreement:
+    """Look for every detection of one list in the other.
+
+    Args:
+        expected: Per image boxes (n, 4) as fractions, scores (n,), classes (n,).
+        found: The same of the other network.
+        tolerance: Largest difference of a score, and of a corner as a share of the side.
+    """
+    import numpy as np
+
+    compared = missed = 0
+    score = corner = 0.0
+    for (boxes, scores, classes), other in zip(expected, found, strict=True):
+        theirs = np.clip(other[0], 0, 1)
+        for place in np.argsort(-np.asarray(scores), kind="stable")[:_COMPARED]:
+            box, value, kind = np.clip(boxes[place], 0, 1), scores[place], classes[place]
+            compared += 1
+            apart = np.abs(theirs - box).max(axis=1)
+            gaps = np.maximum(apart, np.abs(np.asarray(other[1]) - value))
+            gaps = np.where(np.round(other[2]) == round(float(kind)), gaps, np.inf)
+            best = int(np.argmin(gaps))
+            if gaps[best] > tolerance:
+                missed += 1
+            else:
+                score = max(score, float(abs(other[1][best] - value)))
+                corner = max(corner, float(apart[best]))
+    return Agreement(compared, missed, score, corner)

@@ -1,0 +1,92 @@
+"""One training step over the API's losses, on one device or several."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class Stepper:
+    """The network, its optimizer and the number of steps made.
+
+    Args:
+        model: The network, built; what is frozen is frozen already.
+        config: Its configuration.
+        strategy: Where it runs; the constructor is called in its scope.
+    """
+
+    def __init__(self, model: Any, config: Any, strategy: Any) -> None:
+        import tensorflow as tf
+        from object_detection.builders import optimizer_builder
+
+        self._model = model
+        self._config = config.train_config
+        self._strategy = strategy
+        self.step = tf.Variable(
+            0,
+            trainable=False,
+            dtype=tf.int64,
+            name="global_step",
+            aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
+        )
+        # The API builds Keras' legacy optimizers, which ask a callable rate at every step.
+        self.optimizer, (rate,) = optimizer_builder.build(
+            self._config.optimizer, global_step=self.step
+        )
+        self._rate = rate if callable(rate) else lambda: rate
+        self._variables = list(model.trainable_variables)
+        self._function = tf.function(self._all_replicas)
+
+    @property
+    def learning_rate(self) -> float:
+        """The rate of the next step."""
+        return float(self._rate())
+
+    def trace(self, batch: Any) -> None:
+        """Compile the step for batches like this one."""
+        self._function = self._function.get_concrete_function(*batch)
+
+    def __call__(self, batch: Any) -> Any:
+        """Make one step; returns the losses by name, as tensors."""
+        return self._function(*batch)
+
+    def _all_replicas(self, features: Any, labels: Any) -> Any:
+        import tensorflow as tf
+
+        if self._strategy.num_replicas_in_sync == 1:
+            losses = self._one_replica(features, labels)
+        else:
+            each = self._strategy.run(self._one_replica, args=(features, labels))
+            losses = {
+                name: self._strategy.reduce(tf.distribute.ReduceOp.SUM, value, axis=None)
+                for name, value in each.items()
+            }
+        self.step.assign_add(1)
+        return losses
+
+    def _one_replica(self, features: Any, labels: Any) -> Any:
+        import tensorflow as tf
+        from object_detection import model_lib, model_lib_v2
+
+        from .network import set_training
+
+        set_training(self._model, active=True)
+        unstacked = model_lib.unstack_batch(
+            labels, unpad_groundtruth_tensors=self._config.unpad_groundtruth_tensors
+        )
+        with tf.GradientTape() as tape:
+            losses, _ = model_lib_v2._compute_losses_and_predictions_dicts(
+                self._model,
+                features,
+                unstacked,
+                training_step=self.step,
+                add_regularization_loss=self._config.add_regularization_loss,
+            )
+            # Every replica sees its part of the batch; their gradients are summed.
+            copies = float(self._strategy.num_replicas_in_sync)
+            losses = {name: value / copies for name, value in losses.items()}
+        gradients = tape.gradient(losses["Loss/total_loss"], self._variables)
+        limit = self._config.gradient_clipping_by_norm
+        if limit > 0:
+            gradients, _ = tf.clip_by_global_norm(gradients, limit)
+        self.optimizer.apply_gradients(zip(gradients, self._variables, strict=True))
+        return losses
