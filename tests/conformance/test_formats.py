@@ -35,7 +35,7 @@ class TestYoloOutlines(FormatChecks):
 
 class TestYoloRotated(FormatChecks):
     plugin = YoloFormat()
-    write_options = {"task": "obb"}
+    write_options = {"task": "obb", "outside": "keep"}
     only = LOSSES
 
 

@@ -18,7 +18,7 @@ from tlx import worker_process
 from tlx.errors import DataError, TlxError, UsageError
 from tlx.worker_process import Worker
 
-WORKER = '''
+WORKER = """
 import os, signal, subprocess, sys, threading, time
 from pathlib import Path
 from tlx.worker_protocol import Cancelled, WorkerError
@@ -111,7 +111,7 @@ def do_noise(job, channel):
         print("noise", number, "x" * 100, file=sys.stderr)
     sys.stderr.write("y" * 1_000_000)
     return {"ok": True}
-'''
+"""
 
 
 @pytest.fixture

@@ -34,6 +34,7 @@ _TRAITS = Traits(
     },
     rounds={"objects.segmentation.compressed": "masks come back from CVAT's own run lengths"},
     assumes={
+        "objects.box": "an outline comes back with the box around it",
         "width": "CVAT has the size of each image: not stated is read from the image",
         "height": "CVAT has the size of each image: not stated is read from the image",
         "objects.occluded": "CVAT fails without it: not stated is written as 0",
@@ -41,13 +42,13 @@ _TRAITS = Traits(
         "objects.keypoints.name": "points with visibility and without names are named 1, 2, ...",
     },
     beside={
+        "objects.box": "objects.segmentation",
         "objects.keypoints.visibility": "objects.keypoints.name",
         "objects.keypoints.name": "objects.keypoints.visibility",
     },
     keeps={"attributes": ("cvat_image_id", "cvat_task_id"), "labels.present": (True,)},
     pixel_convention="absolute pixels, float, origin top left, half open; masks in whole pixels",
 )
-_BOX = "one shape for an object: of an outline the box around it comes back"
 _DRAWN = "one shape for an object, chosen by --draw"
 _UNDRAWN = {
     # Draw: what is lost of which objects, namely those that state the other field too.
@@ -104,6 +105,10 @@ class CvatOptions(BadInputOptions):
     image_sizes: bool = True
     """Reading: compare the size of each image with the one in the file."""
 
+    groups: Literal["keep", "join"] = "keep"
+    """Reading: polygons of one label in one group are objects of their own, or the parts of one
+    object, as CVAT's own export to COCO takes them."""
+
     draw: Literal["outline", "box", "keypoints"] = "outline"
     """Writing: what an object is drawn as that has several of these, as CVAT has one shape for an
     object; those that are drawn as another than their box or outline are counted."""
@@ -127,12 +132,8 @@ class CvatFormat:
     def traits(self, options: CvatOptions) -> Traits:
         """What CVAT cannot hold; an object is drawn as one shape, which the options choose."""
         undrawn = _UNDRAWN[options.draw]
-        rounds, beside = {**_TRAITS.rounds}, {**_TRAITS.beside, **undrawn}
-        if options.draw == "outline":
-            rounds["objects.box"] = _BOX
-            beside["objects.box"] = "objects.segmentation"
         drops = {**_TRAITS.drops, **dict.fromkeys(undrawn, _DRAWN)}
-        return replace(_TRAITS, drops=drops, rounds=rounds, beside=beside)
+        return replace(_TRAITS, drops=drops, beside={**_TRAITS.beside, **undrawn})
 
     def sniff(self, root: Path) -> Match:
         """Look at the beginnings of XML files, plain and in zip files."""

@@ -10,10 +10,11 @@ from collections.abc import Iterator, Mapping
 from typing import Literal
 
 from tlx.model import AttributeValue, Box, Keypoint, Object, Segmentation, Shape
-from tlx_plugins.formats.cvat_geometry import CUBOID
+from tlx_plugins.formats.cvat_geometry import CUBOID, box_around, joined_box, read_geometry
 from tlx_plugins.formats.cvat_markup import attribute_text, number, opened, points, text
 from tlx_plugins.formats.cvat_mask import within_box
 from tlx_plugins.formats.cvat_shapes import FLAGS
+from tlx_plugins.formats.cvat_xml import Drawn
 
 Draw = Literal["outline", "box", "keypoints"]
 Size = tuple[int, int]
@@ -35,9 +36,9 @@ def _outline(thing: Object) -> str | None:
     if thing.segmentation is None:
         return None
     polygons = thing.segmentation.polygons
-    if len(polygons) == 1:
+    if polygons:
         return "polygon"
-    return "mask" if polygons or thing.segmentation.counts is not None else None
+    return "mask" if thing.segmentation.counts is not None else None
 
 
 def _points(thing: Object) -> str | None:
@@ -68,13 +69,17 @@ def _own(attributes: Mapping[str, AttributeValue]) -> Iterator[tuple[str, str, s
             yield name, key, str(value)
 
 
-def markup(thing: Object, draw: Draw, size: Size | None) -> str:
-    """The element of an object.
+def markup(thing: Object, draw: Draw, size: Size | None, part_of: str) -> str:
+    """The element of an object; several polygons are an element each, in one group.
+
+    What CVAT has no word for stands in attributes that it passes over: a box that is not the one
+    around its outline, and that polygons are parts of one object.
 
     Args:
         thing: The object.
         draw: What it is drawn as if it has several geometries.
         size: Width and height of the image in pixels, if known; a mask needs it.
+        part_of: A number that no other object, and no group, of the image has.
 
     Raises:
         ValueError: If it cannot be drawn; says why.
@@ -91,8 +96,30 @@ def markup(thing: Object, draw: Draw, size: Size | None) -> str:
     inner = attributes_markup(user_attributes(thing))
     if kind == "skeleton":
         inner = "".join(map(_point, point_names(thing), thing.keypoints)) + inner
-    values |= {"occluded": occluded, **geometry(thing, kind, size), **own}
-    return f"{opened(kind, values)}\n{inner}</{kind}>\n"
+    drawings = [geometry(thing, kind, size)]
+    if kind == "polygon" and thing.segmentation is not None:
+        drawings = [{"points": points(polygon)} for polygon in thing.segmentation.polygons]
+    if len(drawings) > 1:
+        # A group is CVAT's way to say that several polygons are one object.
+        own = {"group_id": part_of, **own, "part_of": part_of}
+    if kind != "box" and thing.box is not None and thing.box != _box_back(kind, drawings):
+        drawings[0] |= _corners(thing.box)
+    return "".join(
+        f"{opened(kind, {**values, 'occluded': occluded, **numbers, **own})}\n{inner}</{kind}>\n"
+        for numbers in drawings
+    )
+
+
+def _box_back(kind: str, drawings: list[dict[str, str]]) -> Box | None:
+    """The box that a reader makes of a drawing."""
+    if kind in {"skeleton", "points", "polyline"}:
+        return None
+    first, *others = (
+        box_around(kind, read_geometry(Drawn(kind, numbers, 0)).numbers) for numbers in drawings
+    )
+    for other in others:
+        first = joined_box(first, other)
+    return first
 
 
 def attributes_markup(attributes: Mapping[str, AttributeValue]) -> str:
@@ -114,8 +141,6 @@ def geometry(thing: Object, kind: str, size: Size | None) -> dict[str, str]:
         values = _corners(thing.box)
     elif kind == "mask" and thing.segmentation is not None:
         return _mask(thing.segmentation, thing.box, size)
-    elif kind == "polygon" and thing.segmentation is not None:
-        return {"points": points(thing.segmentation.polygons[0])}
     elif thing.shape is not None and kind == thing.shape.kind:
         values = _shape(thing.shape)
     elif kind == "points":

@@ -21,6 +21,7 @@ from tlx_plugins.formats import cvat_meta, cvat_xml
 from tlx_plugins.formats.cvat_clips import Clip
 from tlx_plugins.formats.cvat_files import ImageFinder, LabelFile, images_in_zip
 from tlx_plugins.formats.cvat_meta import Task, count_of, read_meta, typed
+from tlx_plugins.formats.cvat_parts import joined, whole_of
 from tlx_plugins.formats.cvat_shapes import ShapeReader, Size
 from tlx_plugins.formats.cvat_spill import Spill
 from tlx_plugins.formats.cvat_tracks import TrackReader, frames
@@ -168,13 +169,22 @@ class FileReader:
         labels: list[Label] = []
         objects: list[Object] = []
         read = self.shapes.from_image
+        wholes: dict[str, tuple[int, bool]] = {}
         for shape in image.shapes:
             if shape.kind == "tag":
                 self._tag(shape, labels, attributes)
                 continue
             thing = read(shape, size)
-            if thing is not None:
-                objects.append(thing)
+            if thing is None:
+                continue
+            whole = whole_of(shape, join=self.options.groups == "join")
+            if whole is not None and whole in wholes:
+                place, boxed = wholes[whole]
+                objects[place] = joined(objects[place], thing, boxed=boxed)
+                continue
+            if whole is not None:
+                wholes[whole] = len(objects), "xtl" in shape.values
+            objects.append(thing)
         return Record(
             image_id=image_id,
             uri=self.finder.expected(subset, name) if uri is None else uri,

@@ -32,7 +32,7 @@ from tlx_plugins.formats.cvat_geometry import (
     Geometry,
     Numbers,
     Part,
-    bounds,
+    box_around,
     flag_of,
     pairs,
     read_geometry,
@@ -76,7 +76,9 @@ def with_builtins(
         attributes["cvat_source" if "source" in attributes else "source"] = source
     if layer := values.get("z_order"):
         attributes["cvat_z_order" if "z_order" in attributes else "z_order"] = _whole(layer)
-    if group := values.get("group_id"):
+    group = values.get("group_id")
+    # A group that only says that polygons are one object is tlx's own, not the user's.
+    if group and group != values.get("part_of"):
         attributes["cvat_group_id" if "group_id" in attributes else "group_id"] = _whole(group)
     return attributes
 
@@ -177,6 +179,8 @@ class ShapeReader:
         inputs = self.meta.inputs.get(category)
         if inputs is None or "rotation" in values:
             return None
+        if "xtl" in values and shape.kind != "box":
+            return None
         segmentation: Segmentation | None = None
         try:
             if shape.kind == "box":
@@ -232,37 +236,25 @@ class ShapeReader:
     ) -> Object | None:
         """The object of a geometry; None leaves it out, with an issue."""
         kind, numbers = geometry.kind, geometry.numbers
-        box: Box | None = None
+        box = geometry.box or box_around(kind, numbers)
         segmentation: Segmentation | None = None
         shape: Shape | None = None
         keypoints: tuple[Keypoint, ...] = ()
-        if kind == "box":
-            box = Box(*numbers)
-        elif kind == "polygon":
+        if kind == "polygon":
             segmentation = Segmentation(polygons=(numbers,))
-            box = bounds(numbers)
         elif kind == "mask":
             if (segmentation := self._mask(numbers, size, line)) is None:
                 return None
-            left, top, width, height = numbers[:4]
-            box = Box(left, top, left + width, top + height)
-        elif kind == "ellipse":
-            shape = Shape("ellipse", numbers)
-            x, y, along, across = numbers
-            box = Box(x - along, y - across, x + along, y + across)
-        elif kind == "cuboid":
-            shape = Shape("cuboid", numbers)
-            box = bounds(numbers)
-        elif kind == "polyline":
-            shape = Shape("polyline", numbers)
-        else:
+        elif kind in {"ellipse", "cuboid", "polyline"}:
+            shape = Shape(kind, numbers)  # type: ignore[arg-type]
+        elif kind != "box":
             keypoints = _keypoints(geometry)
         if box is not None:
             checked = self._checked(box, geometry, size, line)
             if checked is None:
                 return None
             box = checked
-            if kind != "box":
+            if kind != "box" and geometry.box is None:
                 self.derived[kind] += 1
                 box = box if self.options.outline_boxes else None
         return Object(

@@ -105,8 +105,10 @@ class CvatWriter:
         if size is not None:
             values |= {"width": str(size[0]), "height": str(size[1])}
         stream.write(f"{opened('image', values)}\n")
-        for thing in record.objects:
-            self._write_object(stream, thing, size, record)
+        groups = (thing.attributes.get("group_id") for thing in record.objects)
+        free = max((group for group in groups if isinstance(group, int)), default=0) + 1
+        for number, thing in enumerate(record.objects, start=max(free, 1)):
+            self._write_object(stream, thing, size, record, str(number))
         self._write_tags(stream, record)
         stream.write("</image>\n")
         self.images += 1
@@ -117,10 +119,10 @@ class CvatWriter:
             self.files.append(f"{IMAGES}/{target}")
 
     def _write_object(
-        self, stream: TextIO, thing: Object, size: Size | None, record: Record
+        self, stream: TextIO, thing: Object, size: Size | None, record: Record, part_of: str
     ) -> None:
         try:
-            text = markup(thing, self.options.draw, size)
+            text = markup(thing, self.options.draw, size, part_of)
         except ValueError as error:
             message = f"an object {thing.category!r} of {record.image_id} {error}; left out."
             self._report("no-shape", message, record)
@@ -144,7 +146,9 @@ class CvatWriter:
         outlined = thing.segmentation is not None or thing.shape is not None
         self.counts["undrawn-outline"] += outlined and kind in {"box", "points", "skeleton"}
         outline = thing.segmentation
-        self.counts["filled-outline"] += kind == "mask" and bool(outline and outline.polygons)
+        self.counts["grouped-polygons"] += outline is not None and (
+            kind == "polygon" and len(outline.polygons) > 1
+        )
 
     def _write_tags(self, stream: TextIO, record: Record) -> None:
         for label in record.labels:
@@ -227,5 +231,5 @@ _SUMS = {
     "undrawn-box": "objects are drawn as keypoints, without their box (see --draw).",
     "undrawn-outline": "objects are drawn without their outline (see --draw).",
     "undrawn-keypoints": "objects are drawn without their keypoints (see --draw).",
-    "filled-outline": "objects of several polygons became one mask each, of whole pixels.",
+    "grouped-polygons": "objects of several polygons are a group of polygons each.",
 }

@@ -90,11 +90,8 @@ class YoloFormat:
             rounds = {
                 "objects.rotation": "degrees come back from 0 to 360, with six decimals",
                 "objects.segmentation.polygons": "only the rectangle around them is written",
-                "objects.box": "a turned box that leaves the image is cut at its corners "
-                "(--outside) and comes back as an outline",
             }
-            beside = {**_TRAITS.beside, "objects.box": "objects.rotation"}
-            return replace(_TRAITS, drops=drops, rounds=rounds, beside=beside)
+            return replace(_TRAITS, drops=drops, rounds=rounds)
         if options.task == "detect":
             return _TRAITS
         name = "objects.segmentation.polygons"

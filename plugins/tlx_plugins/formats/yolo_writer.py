@@ -302,14 +302,34 @@ def _shares(corners: list[Any], sides: list[Any]) -> list[Any]:
 
 
 def _quadrilaterals(points: list[Any], sides: list[Any], *, cut: bool) -> Any:
-    """The four corners of each rectangle as text behind its class number."""
+    """The four corners of each rectangle as text behind its class number.
+
+    Trainers measure a turned rectangle by the box around it, and take one whose corners leave the
+    image as long as the middle and the sides of that box are within 0..1. Others are cut.
+    """
     shares = [pc.divide(values, side) for values, side in zip(points, sides * 4, strict=True)]
     if cut:
+        fits = ~_upright(shares)
+        for axis in (shares[0::2], shares[1::2]):
+            low, high = pc.min_element_wise(*axis), pc.max_element_wise(*axis)
+            middle = np.asarray(pc.divide(pc.add(low, high), 2.0).fill_null(0.0))
+            length = np.asarray(pc.subtract(high, low).fill_null(0.0))
+            fits &= (middle >= 0) & (middle <= 1) & (length <= 1)
         shares = [
-            pc.min_element_wise(pc.max_element_wise(share, 0.0), 1.0, skip_nulls=False)
+            pc.if_else(
+                pa.array(fits),
+                share,
+                pc.min_element_wise(pc.max_element_wise(share, 0.0), 1.0, skip_nulls=False),
+            )
             for share in shares
         ]
     return together(*(part for share in shares for part in (" ", _text(share))))
+
+
+def _upright(shares: list[Any]) -> Any:
+    """Which rectangles are not turned: bool array."""
+    level = pc.equal(shares[1], shares[3])
+    return np.asarray(pc.fill_null(pc.and_(level, pc.equal(shares[0], shares[6])), True))
 
 
 def _boxes(corners: list[Any], sides: list[Any]) -> Any:
