@@ -37,6 +37,9 @@ class TestYoloRotated(FormatChecks):
     plugin = YoloFormat()
     write_options = {"task": "obb", "outside": "keep"}
     only = LOSSES
+    expected_failures = {
+        "every_field_survives_or_is_declared": "the rectangle of an outline is another than its box"
+    }
 
 
 class TestVoc(FormatChecks):

@@ -132,8 +132,12 @@ class CvatFormat:
     def traits(self, options: CvatOptions) -> Traits:
         """What CVAT cannot hold; an object is drawn as one shape, which the options choose."""
         undrawn = _UNDRAWN[options.draw]
-        drops = {**_TRAITS.drops, **dict.fromkeys(undrawn, _DRAWN)}
-        return replace(_TRAITS, drops=drops, beside={**_TRAITS.beside, **undrawn})
+        return replace(
+            _TRAITS,
+            drops={**_TRAITS.drops, **dict.fromkeys(undrawn, _DRAWN)},
+            assumes={name: why for name, why in _TRAITS.assumes.items() if name not in undrawn},
+            beside={**_TRAITS.beside, **undrawn},
+        )
 
     def sniff(self, root: Path) -> Match:
         """Look at the beginnings of XML files, plain and in zip files."""

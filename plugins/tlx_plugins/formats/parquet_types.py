@@ -40,7 +40,7 @@ def _brought(array: Any, kind: pa.DataType) -> Any:
     if array.type == kind:
         return array
     if pa.types.is_null(array.type):
-        return pa.nulls(len(array), kind)
+        return _absent(len(array), kind)
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
     if pa.types.is_struct(kind) and pa.types.is_struct(array.type):
@@ -58,7 +58,7 @@ def _brought_struct(array: Any, kind: pa.StructType) -> pa.StructArray:
     names = {field.name for field in array.type}
     parts = []
     for field in kind:
-        part = pa.nulls(len(array), field.type)
+        part = _absent(len(array), field.type)
         if field.name in names:
             part = _brought(pc.struct_field(array, field.name), field.type)
         if not field.nullable and pa.types.is_primitive(field.type):
@@ -68,6 +68,21 @@ def _brought_struct(array: Any, kind: pa.StructType) -> pa.StructArray:
             part = pc.if_else(array.is_valid(), part, "")
         parts.append(conformed(part, field))
     return pa.StructArray.from_arrays(parts, fields=list(kind), mask=array.is_null())
+
+
+def _absent(length: int, kind: pa.DataType) -> Any:
+    """Nothing but null, where what lies below a null may have to be stated all the same."""
+    if not pa.types.is_struct(kind):
+        return pa.nulls(length, kind)
+    fill = {True: "", False: 0}
+    parts = [
+        _absent(length, field.type)
+        if field.nullable or pa.types.is_nested(field.type)
+        else pa.repeat(pa.scalar(fill[pa.types.is_string(field.type)], field.type), length)
+        for field in kind
+    ]
+    parts = [conformed(part, field) for part, field in zip(parts, kind, strict=True)]
+    return pa.StructArray.from_arrays(parts, fields=list(kind), mask=pa.repeat(True, length))
 
 
 def _is_list(kind: pa.DataType) -> bool:

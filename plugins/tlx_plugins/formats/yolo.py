@@ -90,8 +90,10 @@ class YoloFormat:
             rounds = {
                 "objects.rotation": "degrees come back from 0 to 360, with six decimals",
                 "objects.segmentation.polygons": "only the rectangle around them is written",
+                "objects.box": "the smallest rectangle around the polygons takes its place",
             }
-            return replace(_TRAITS, drops=drops, rounds=rounds)
+            beside = {**_TRAITS.beside, "objects.box": "objects.segmentation.polygons"}
+            return replace(_TRAITS, drops=drops, rounds=rounds, beside=beside)
         if options.task == "detect":
             return _TRAITS
         name = "objects.segmentation.polygons"
