@@ -3,11 +3,12 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help setup demo test quick lint types bench clean
+.PHONY: help setup demo test test-tensorflow quick lint types bench clean
 
 help:
 	@echo "make demo   set up $(VENV), install, run the demo (about 5 minutes on 2 cores)"
 	@echo "make test   set up $(VENV), install everything, run the whole test suite"
+	@echo "make test-tensorflow   install TensorFlow's environment (1.5 GB) and run the tests that need it"
 	@echo "make quick  lint, types and the fast tests, before a commit"
 	@echo "make bench  the benchmarks of speed and memory"
 
@@ -36,6 +37,14 @@ demo: $(VENV)/.torch
 
 test: setup lint types
 	$(BIN)/python -m pytest
+
+# TensorFlow lives in an environment of its own, which these tests find by its interpreter.
+test-tensorflow: setup
+	$(BIN)/tlx backends install tfod --yes
+	TLX_TENSORFLOW_PYTHON=$$($(BIN)/tlx backends --json | $(BIN)/python -c \
+	  'import json, sys; print(next(b["environment"]["python"] for b in json.load(sys.stdin)["backends"] if b["name"] == "tfod"))') \
+	  $(BIN)/python -m pytest tests/backends/tensorflow_worker \
+	  tests/backends/test_tensorflow_host.py tests/backends/test_tfod_commands.py tests/plugins/tfrecord
 
 quick: setup lint types
 	$(BIN)/python -m pytest -m "not slow and not browser"

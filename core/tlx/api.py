@@ -355,6 +355,42 @@ class Viewer(Plugged, Protocol):
 
 
 @runtime_checkable
+class Decoder(Protocol):
+    """Makes pictures of image files that usual programs show wrongly, such as raw sensor data.
+
+    It is asked about every file with one of its endings, wherever tlx needs pixels
+    (`tlx.pixels`); it has to be sure that a file is its own.
+    """
+
+    @property
+    def name(self) -> str:
+        """Lower case with hyphens."""
+        ...
+
+    @property
+    def summary(self) -> str:
+        """One line of help."""
+        ...
+
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        """Endings of file names, in lower case with their dot."""
+        ...
+
+    def recognises(self, path: Path) -> bool:
+        """Whether the file is one that this decoder makes right; False where it is not there."""
+        ...
+
+    def decode(self, path: Path) -> Any:
+        """The picture, a Pillow image of mode RGB with the pixels as stored.
+
+        Raises:
+            DataError: If the file is broken.
+        """
+        ...
+
+
+@runtime_checkable
 class Command(Plugged, Protocol):
     """A command of its own on the command line, ``tlx NAME``."""
 

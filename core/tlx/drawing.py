@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from tlx.api import ImageTask
 from tlx.model import Box, Detection, Object, Prediction, Segmentation, Taxonomy
 from tlx.outlines import Line, Point, lines_of, mask_of
+from tlx.pixels import open_rgb
 
 if TYPE_CHECKING:
     from PIL import Image as PillowImage
@@ -67,14 +68,6 @@ def color_of(name: str, taxonomy: Taxonomy | None) -> str:
     hue = hashlib.blake2b(name.encode(), digest_size=2).digest()
     red, green, blue = colorsys.hsv_to_rgb(int.from_bytes(hue) / 65536, 0.75, 1.0)
     return f"#{int(red * 255):02x}{int(green * 255):02x}{int(blue * 255):02x}"
-
-
-def open_rgb(path: Path) -> PillowImage.Image:
-    """An image as 8-bit RGB, pixels as stored (no EXIF rotation: labels count stored pixels)."""
-    from PIL import Image
-
-    with Image.open(path) as image:
-        return image.convert("RGB")
 
 
 def draw(

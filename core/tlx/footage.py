@@ -18,6 +18,7 @@ from tlx.api import ImageTask
 from tlx.context import Context
 from tlx.issues import Issue
 from tlx.model import Detection, Prediction, Taxonomy, replace
+from tlx.pixels import open_rgb
 from tlx.video import Video, VideoWriter
 
 # A header that only estimates its frames is off by less.
@@ -153,7 +154,7 @@ class DrawnVideos:
     def add(self, shot: Shot, detections: Iterable[Detection]) -> None:
         """Draw the next frame; a new video begins when the shot is of another one."""
         shown = drawing.shown_detections(detections, self._thresholds, self._taxonomy)
-        picture = drawing.draw(drawing.open_rgb(shot.path), shown)
+        picture = drawing.draw(open_rgb(shot.path), shown)
         if self._writer is None or shot.video != self._video:
             self._open.close()
             name = shot.video.strip("/").replace("/", "__").replace("\\", "__")

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tlx.drawing import draw, open_rgb, sheet, shown_detections, shown_objects
+from tlx.drawing import draw, sheet, shown_detections, shown_objects
 from tlx.model import Box, Prediction, Record
+from tlx.pixels import open_rgb
 from tlx.predictions import open_predictions
 
 if TYPE_CHECKING:

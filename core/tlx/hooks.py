@@ -20,7 +20,7 @@ from collections.abc import Iterable
 
 import pluggy
 
-from tlx.api import Backend, Command, Format, Source, Viewer
+from tlx.api import Backend, Command, Decoder, Format, Source, Viewer
 
 GROUP = "tlx"
 
@@ -46,6 +46,11 @@ def tlx_backends() -> Iterable[Backend]:  # type: ignore[empty-body]
 @hookspec
 def tlx_viewers() -> Iterable[Viewer]:  # type: ignore[empty-body]
     """Viewers, for ``tlx inspect --viewer NAME``."""
+
+
+@hookspec
+def tlx_decoders() -> Iterable[Decoder]:  # type: ignore[empty-body]
+    """Decoders of images that usual programs show wrongly."""
 
 
 @hookspec

@@ -19,6 +19,7 @@ KINDS: Mapping[str, tuple[str, type[Any]]] = {
     "format": ("tlx_formats", api.Format),
     "backend": ("tlx_backends", api.Backend),
     "viewer": ("tlx_viewers", api.Viewer),
+    "decoder": ("tlx_decoders", api.Decoder),
     "command": ("tlx_commands", api.Command),
 }
 
@@ -131,6 +132,10 @@ class PluginHost:
         kinds = ("source", "format") if kind == "source" else (kind,)
         return [e for e in self.entries if e.kind in kinds]
 
+    def owners(self, kind: str, name: str) -> list[Entry]:
+        """Everything that claims a name; more than one makes it unusable."""
+        return self._clashes.get((_namespace(kind), name), [])
+
     def entry(self, kind: str, name: str) -> Entry:
         """The owner of a name.
 
@@ -138,7 +143,7 @@ class PluginHost:
             UsageError: If nobody has it; suggests the nearest.
             PluginError: If two plugins claim it; names both.
         """
-        owners = self._clashes.get((_namespace(kind), name), [])
+        owners = self.owners(kind, name)
         if len(owners) > 1:
             raise PluginError(
                 f"two plugins claim the {kind} {name!r}: "

@@ -25,6 +25,11 @@ from msgspec import Struct, field
 AttributeValue = str | int | float | bool
 """What an attribute may hold; the type is kept through a dataset file."""
 
+BAG = "label_bag"
+"""Record attribute that names what the image-level labels were given to, where that is more than
+this image: a road segment, say. They hold for the bag as a whole, and what is present in it need
+not be seen in each of its images; no split may part a bag."""
+
 
 class Box(Struct, frozen=True, gc=False):
     """An axis-aligned rectangle in absolute pixels, half open (see the module's picture)."""

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from tlx.context import Context
 from tlx.dataset import Dataset
-from tlx.drawing import draw, open_rgb, shown_objects
+from tlx.drawing import draw, shown_objects
 from tlx.errors import DataError, UsageError, nearest
 from tlx.issues import Issue
 from tlx.model import Record
 from tlx.pipeline import PathLike, require_path
+from tlx.pixels import open_rgb
 from tlx.staging import check_free, staged
 
 _SMALLEST_SIDE = 900

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from tlx.errors import UsageError
+from tlx.model import BAG
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -59,7 +60,8 @@ def units(dataset: Dataset, by: By, *, official: bool) -> dict[str, Unit]:
     grouped = False
     for record in dataset.records():
         grouped = grouped or record.group is not None
-        key = _key(record.group, record.image_id, by)
+        bag = record.attributes.get(BAG)
+        key = _key(record.group, record.image_id, by, None if bag is None else str(bag))
         unit = found.setdefault(key, Unit(key))
         unit.images += 1
         for item in record.objects:
@@ -87,9 +89,12 @@ def units(dataset: Dataset, by: By, *, official: bool) -> dict[str, Unit]:
     return found
 
 
-def _key(group: str | None, image_id: str, by: By) -> str:
+def _key(group: str | None, image_id: str, by: By, bag: str | None) -> str:
     # An image without a group stands for itself; the marker keeps it apart from a group's name.
-    return f"image:{image_id}" if by == "image" or group is None else f"group:{group}"
+    if by == "sequence" and group is not None:
+        return f"group:{group}"
+    # Labels of a bag do not say which of its images they are about: it is never parted.
+    return f"image:{image_id}" if bag is None else f"bag:{bag}"
 
 
 def assign(
@@ -247,12 +252,25 @@ def with_splits(dataset: Dataset, chosen: Mapping[str, str], by: By) -> Iterator
     for batch in dataset.batches():
         groups = batch.column("group").to_pylist()
         ids = batch.column("image_id").to_pylist()
-        column = pa.array(
-            [chosen[_key(g, i, by)] for g, i in zip(groups, ids, strict=True)], pa.string()
-        )
+        rows = zip(groups, ids, _bags(batch), strict=True)
+        column = pa.array([chosen[_key(g, i, by, bag)] for g, i, bag in rows], pa.string())
         yield batch.set_column(
             batch.schema.get_field_index("split"), batch.schema.field("split"), column
         )
+
+
+def _bags(batch: pa.RecordBatch) -> list[str | None]:
+    """The bag of each row, None where it has none."""
+    import pyarrow.compute as pc
+
+    lists = batch.column("attributes")
+    rows = pc.list_parent_indices(lists)
+    named = pc.equal(pc.struct_field(pc.list_flatten(lists), "name"), BAG)
+    texts = pc.struct_field(pc.list_flatten(lists), "text").filter(named).to_pylist()
+    bags: list[str | None] = [None] * batch.num_rows
+    for row, text in zip(rows.filter(named).to_pylist(), texts, strict=True):
+        bags[row] = text
+    return bags
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,9 +278,10 @@ class Leak:
     """Something that is on both sides of a split.
 
     Attributes:
-        kind: ``group`` (one clip in several splits), ``image`` (one file listed twice), or
+        kind: ``group`` (one clip in several splits), ``bag`` (images that share their labels, such
+            as those of a road segment), ``image`` (one file listed twice), or
             ``content`` (two files with the same bytes).
-        what: The group, or the image file.
+        what: The group, the bag, or the image file.
         splits: Where it is.
         images: How many images are concerned.
     """
@@ -273,7 +292,9 @@ class Leak:
     images: int
 
     def __str__(self) -> str:
-        thing = {"group": "sequence", "image": "image", "content": "identical files"}[self.kind]
+        thing = {"group": "sequence", "bag": "bag", "image": "image", "content": "identical files"}[
+            self.kind
+        ]
         return f"{thing} {self.what} in {' and '.join(self.splits)} ({self.images} images)"
 
 
@@ -286,10 +307,11 @@ def audit(dataset: Dataset, *, contents: bool = True) -> list[Leak]:
     """
     columns = ["image_id", "uri", "split", "group"]
     groups: dict[str, dict[str, int]] = {}
+    bags: dict[str, dict[str, int]] = {}
     files: dict[str, dict[str, int]] = {}
-    for batch in dataset.batches(columns):
-        rows = zip(*(batch.column(name).to_pylist() for name in columns), strict=True)
-        for _, uri, split, group in rows:
+    for batch in dataset.batches([*columns, "attributes"]):
+        cells = [batch.column(name).to_pylist() for name in columns]
+        for _, uri, split, group, bag in zip(*cells, _bags(batch), strict=True):
             if split is None:
                 continue
             files.setdefault(uri, {}).setdefault(split, 0)
@@ -297,7 +319,17 @@ def audit(dataset: Dataset, *, contents: bool = True) -> list[Leak]:
             if group is not None:
                 groups.setdefault(group, {}).setdefault(split, 0)
                 groups[group][split] += 1
+            if bag is not None:
+                bags.setdefault(bag, {}).setdefault(split, 0)
+                bags[bag][split] += 1
     leaks = [_leak("group", name, counts) for name, counts in groups.items() if len(counts) > 1]
+    # A bag in two splits is told once, by its group where that is in both.
+    whole = {leak.what for leak in leaks}
+    leaks += [
+        _leak("bag", name, counts)
+        for name, counts in bags.items()
+        if len(counts) > 1 and name not in whole
+    ]
     leaks += [_leak("image", name, counts) for name, counts in files.items() if len(counts) > 1]
     if contents:
         leaks += _same_contents(dataset, files)

@@ -35,7 +35,7 @@ LONGEST_LINE = 64 << 20
 """Bytes of one event; a worker that sends more is broken."""
 
 # Longer than what the worker gives itself, so that it usually ends by its own hand.
-_GRACE_SECONDS = 40.0
+_GRACE_SECONDS = 75.0
 _KEPT_LINES = 200
 _SHOWN_LINES = 3
 _LONGEST_SHOWN = 300

@@ -36,7 +36,7 @@ from typing import Any, TextIO
 CANCELLED = 143
 """Exit code after a cancellation: what a shell reports of a process that SIGTERM ended."""
 
-_SECONDS_TO_SAVE = 30.0
+_SECONDS_TO_SAVE = 60.0
 _NAME = "tlx_worker"
 
 

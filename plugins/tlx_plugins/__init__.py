@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tlx.api import Command, Format, Source, Viewer
+from tlx.api import Command, Decoder, Format, Source, Viewer
 from tlx.hooks import hookimpl
 from tlx_plugins.demo.command import DemoCommand
 from tlx_plugins.fetching.command import FetchCommand
@@ -14,15 +14,24 @@ from tlx_plugins.formats.tfrecord import TfrecordFormat
 from tlx_plugins.formats.voc import VocFormat
 from tlx_plugins.formats.yolo import YoloFormat
 from tlx_plugins.sources.driveu import DriveuSource
+from tlx_plugins.sources.driveu_decoder import DriveuDecoder
 from tlx_plugins.sources.labelbox import LabelboxSource
 from tlx_plugins.sources.lisa import LisaSource
+from tlx_plugins.sources.lisa_signs import LisaSignSource
+from tlx_plugins.sources.road_csv import RoadCsvSource
 from tlx_plugins.viewers.fiftyone_app import FiftyOneViewer
 
 
 @hookimpl
 def tlx_sources() -> list[Source]:
     """Readers of published datasets and of labelling tools' exports."""
-    return [DriveuSource(), LabelboxSource(), LisaSource()]
+    return [
+        DriveuSource(),
+        LabelboxSource(),
+        LisaSource(),
+        LisaSignSource(),
+        RoadCsvSource(),
+    ]
 
 
 @hookimpl
@@ -43,6 +52,12 @@ def tlx_formats() -> list[Format]:
 def tlx_viewers() -> list[Viewer]:
     """Viewers of datasets and mistakes."""
     return [FiftyOneViewer()]
+
+
+@hookimpl
+def tlx_decoders() -> list[Decoder]:
+    """Decoders of raw images."""
+    return [DriveuDecoder()]
 
 
 @hookimpl

@@ -38,12 +38,14 @@ def _detections(channel, number, truth, shift):
     )  # fmt: skip
 
 
-def do_train(job, channel):
+def do_train(job, channel):  # noqa: C901 - a script with faults to order
     from tlx.worker_protocol import Cancelled, WorkerError
 
     settings = json.loads(os.environ.get("FAKE_WORKER", "{}"))
     (Path(job["run"]) / "job.json").write_text(json.dumps(job))
     channel.emit("ready", versions={"tensorflow": "0.0"}, seconds=0.1)
+    if "raise" in settings:
+        raise type(settings["raise"], (Exception,), {})("{{function_node}} cannot")
     if "refuse" in settings:
         raise WorkerError(*settings["refuse"])
     channel.emit("restored", source=None, sha256=None, rows=[

@@ -344,3 +344,40 @@ def test_no_augmentation_makes_another_class() -> None:
         chosen, notes = job_making.augmentation(TfodOptions(), Taxonomy(categories))
         assert (chosen["flip"], chosen["hue"]) == (flip, hue)
         assert len(notes) == (not flip) + (not hue)
+
+
+def test_images_that_cannot_be_decoded(
+    backend: TfodBackend,
+    data: Dataset,
+    new_log: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """TensorFlow says only that something could not be decoded; the image is named all the same."""
+    image = data.image_path("train/003.png")
+    image.write_bytes(image.read_bytes()[:120])
+    monkeypatch.setenv("FAKE_WORKER", json.dumps({"raise": "InvalidArgumentError"}))
+    with pytest.raises(DataError, match=r"train/003.png: it is no picture that can be decoded"):
+        backend.train(request(data, tmp_path / "run"), Context())
+    monkeypatch.delenv("FAKE_WORKER")
+    for name in "ab":
+        # The second time the records are there already, and say so too.
+        log = new_log("skip")
+        backend.train(request(data, tmp_path / name), log.context)
+        assert log.issues.counts == {"unreadable-image": 1}
+        assert log.issues.kept[0].path == str(image)
+
+
+def test_damaged_records_are_made_anew(
+    backend: TfodBackend,
+    data: Dataset,
+    log: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("FAKE_WORKER", json.dumps({"raise": "DataLossError"}))
+    with pytest.raises(DataError, match="was damaged and has been deleted"):
+        backend.train(request(data, tmp_path / "run"), log.context)
+    assert not Path(told(tmp_path / "run")["label_map"]).exists()
+    monkeypatch.delenv("FAKE_WORKER")
+    assert backend.train(request(data, tmp_path / "run"), log.context).best_epoch == 2

@@ -1,13 +1,13 @@
-"""Every built-in format keeps the promises of the kit."""
+"""Every built-in format keeps the promises of the kit; new ones are found by themselves."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from tlx.host import installed
 from tlx.testing import FormatChecks
-from tlx_plugins.formats.coco import CocoFormat
-from tlx_plugins.formats.csv_format import CsvFormat
-from tlx_plugins.formats.cvat import CvatFormat
 from tlx_plugins.formats.parquet import ParquetFormat
 from tlx_plugins.formats.tfrecord import TfrecordFormat
 from tlx_plugins.formats.voc import VocFormat
@@ -21,10 +21,31 @@ LOSSES = (
     "what_is_declared_lost_is_lost",
     "what_is_not_stated_stays_so",
 )
+ROTATION = {"objects.rotation": "TensorFlow does not see the key that tlx adds"}
 
+SETTINGS: dict[str, dict[str, Any]] = {
+    "coco": {
+        "added_attributes": ("coco_image_id",),
+        "expected_failures": {
+            "reading_holds_little_in_memory": "one JSON document is decoded as a whole",
+            "images_come_along_unharmed": "the folder of the images becomes a part of their ids",
+        },
+    },
+    "csv": {
+        "expected_failures": {
+            "classes_and_their_order_survive": "a table lists the classes of its rows",
+            "reading_holds_little_in_memory": "what a column means is told by all of its cells",
+        },
+    },
+    "cvat": {"added_attributes": ("cvat_image_id",)},
+    "tfrecord": {"returns_anyway": ROTATION},
+}
 
-class TestYolo(FormatChecks):
-    plugin = YoloFormat()
+for entry in installed().all("format"):
+    if entry.distribution == "tlx":
+        name = f"Test{entry.name.title()}"
+        members = {"plugin": entry.value, **SETTINGS.get(entry.name, {})}
+        globals()[name] = type(name, (FormatChecks,), members)
 
 
 class TestYoloOutlines(FormatChecks):
@@ -42,10 +63,6 @@ class TestYoloRotated(FormatChecks):
     }
 
 
-class TestVoc(FormatChecks):
-    plugin = VocFormat()
-
-
 class TestVocWholePixels(FormatChecks):
     plugin = VocFormat()
     write_options = {"corners": "integer"}
@@ -58,44 +75,14 @@ class TestVocMasks(FormatChecks):
     only = LOSSES
 
 
-class TestCoco(FormatChecks):
-    plugin = CocoFormat()
-    added_attributes = ("coco_image_id",)
-    expected_failures = {
-        "reading_holds_little_in_memory": "one JSON document is decoded as a whole",
-        "images_come_along_unharmed": "the folder of brought images becomes a part of their ids",
-    }
-
-
-class TestCsv(FormatChecks):
-    plugin = CsvFormat()
-    expected_failures = {
-        "classes_and_their_order_survive": "a table lists the classes of its rows, nothing else",
-        "reading_holds_little_in_memory": "what a column means is told by all of its cells",
-    }
-
-
-class TestCvat(FormatChecks):
-    plugin = CvatFormat()
-    added_attributes = ("cvat_image_id",)
-
-
-class TestParquet(FormatChecks):
-    plugin = ParquetFormat()
-
-
 class TestParquetOfObjects(FormatChecks):
     plugin = ParquetFormat()
     write_options = {"rows": "objects"}
-
-
-class TestTfrecord(FormatChecks):
-    plugin = TfrecordFormat()
-    returns_anyway = {"objects.rotation": "TensorFlow does not see the key that tlx adds"}
+    only = LOSSES
 
 
 class TestTfrecordMasks(FormatChecks):
     plugin = TfrecordFormat()
     write_options = {"masks": True}
-    returns_anyway = TestTfrecord.returns_anyway
+    returns_anyway = ROTATION
     only = LOSSES

@@ -19,7 +19,7 @@ from tlx.dataset import Dataset
 from tlx.model import Box, Object, Origin, Record, Taxonomy
 from tlx.model import replace as changed
 from tlx.testing import ConformanceError, Trial, checks_for
-from tlx.testing.toy import FILE, Head, ToyFormat, ToyOptions
+from tlx.toys.toy_format import FILE, Head, ToyFormat, ToyOptions
 
 
 class Writer(ToyFormat):
@@ -564,7 +564,7 @@ def test_what_lacks_a_member_is_no_plugin(tmp_path: Path) -> None:
 
 
 def test_a_heavy_import_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    code = "import numpy\nfrom tlx.testing.toy import ToyFormat\nclass Heavy(ToyFormat): pass\n"
+    code = "import numpy\nfrom tlx.toys.toy_format import ToyFormat\nclass Heavy(ToyFormat): pass\n"
     (tmp_path / "heavy_toy.py").write_text(code)
     monkeypatch.syspath_prepend(tmp_path)
     heavy = importlib.import_module("heavy_toy").Heavy()

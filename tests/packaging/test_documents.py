@@ -29,9 +29,10 @@ def test_every_command_of_the_readme_exists_with_its_flags(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     words = shlex.split(line.replace("\\\n", " "), comments=True)[1:]
-    asked = [*words[:2], "--help"] if words[0] == "ingest" else [words[0], "--help"]
-    if "--to" in words:
-        asked += ["--to", words[words.index("--to") + 1]]
+    asked = [*words[:2], "--help"] if words[0] in ("ingest", "backends") else [words[0], "--help"]
+    for chooser in ("--to", "--backend"):
+        if chooser in words:
+            asked += [chooser, words[words.index(chooser) + 1]]
     assert main(asked) == 0
     text = capsys.readouterr().out
     flags = [word for word in words if re.fullmatch(r"-{1,2}[a-z][a-z-]*", word)]
@@ -42,7 +43,7 @@ def test_the_readme_shows_every_step() -> None:
     assert {line.split()[1] for line in SHOWN} >= {
         "ingest", "split", "train", "eval", "inspect", "predict", "convert", "plugins",
     }  # fmt: skip
-    assert set(COMMANDS) >= {line.split()[1] for line in SHOWN} - {"demo"}
+    assert set(COMMANDS) >= {line.split()[1] for line in SHOWN} - {"demo", "fetch"}
 
 
 def test_the_readme_has_its_picture() -> None:

@@ -19,10 +19,10 @@ from tlx.context import Context
 from tlx.errors import DataError
 from tlx.issues import IssueLog
 from tlx.model import Box, Record
-from tlx_plugins.formats import cvat_spill
+from tlx_plugins import spill as spilling
 from tlx_plugins.formats.cvat import CvatFormat, CvatOptions
 from tlx_plugins.formats.cvat_interpolation import between, turned
-from tlx_plugins.formats.cvat_spill import Spill
+from tlx_plugins.spill import Spill
 
 SOURCE = CvatFormat()
 
@@ -333,7 +333,7 @@ def test_a_cut_off_video_keeps_what_was_read(put: Any) -> None:
 
 
 def test_spilling_sorts_whatever_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cvat_spill, "_FAN_IN", 3)
+    monkeypatch.setattr(spilling, "_FAN_IN", 3)
     dice = random.Random(0)
     items = [(str(dice.randrange(2)), dice.randrange(50), n, b"%d" % n) for n in range(2000)]
     for chunk in (1000, 20_000, 1 << 30):

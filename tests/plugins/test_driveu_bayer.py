@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from tlx.context import Context
 from tlx.errors import DataError
 from tlx.issues import IssueLog
 from tlx.model import Record
+from tlx.pixels import decoder_of, open_rgb, viewable
+from tlx_plugins.formats.tfrecord_pictures import Picture, load
 from tlx_plugins.sources.driveu import DriveuOptions, DriveuSource
 from tlx_plugins.sources.driveu_bayer import decode_bayer, demosaic
 
@@ -119,3 +122,52 @@ def test_proxies(tmp_path: Path) -> None:
     read(root, "skip", proxies)
     assert made.stat().st_mtime_ns != stamp
     assert not list(proxies.rglob("*.part"))
+
+
+def test_raw_images_look_right_wherever_pixels_are_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    color = (255, 100, 6)
+    picture = np.broadcast_to(np.array(color, np.uint16) << 4, (6, 8, 3))
+    raw = save(tmp_path / f"{PATH}.tiff", mosaic_of(picture))
+    assert open_rgb(raw).getpixel((3, 3)) == color
+    proxy = viewable(raw)
+    with Image.open(proxy) as image:
+        assert (image.format, image.size) == ("JPEG", (8, 6))
+        assert np.abs(np.subtract(image.getpixel((3, 3)), color)).max() < 12
+    stamp = proxy.stat().st_mtime_ns
+    assert viewable(raw) == proxy
+    assert proxy.stat().st_mtime_ns == stamp
+    save(raw, mosaic_of(picture // 2)[:4])
+    assert viewable(raw) != proxy
+    torch_images = pytest.importorskip("tlx_backends.torch_detection.images")
+    assert torch_images.read(str(raw))[:, 3, 3].tolist() == [value // 2 for value in color]
+
+
+@pytest.mark.parametrize("name", ["depth.tiff", "Fulda/Essen1/a/x.tiff", "a_k0.tiff", "a_k0.png"])
+def test_other_images_are_left_alone(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    is_grey = name.startswith("a")
+    Image.fromarray(np.full((4, 6), 7, np.uint8 if is_grey else np.uint16)).save(path)
+    assert decoder_of(path) is None
+    assert viewable(path) == path
+    assert decoder_of(tmp_path / "absent_k0.tiff") is None
+
+
+def test_a_broken_raw_image_is_an_error_like_any(tmp_path: Path) -> None:
+    path = save(tmp_path / "x_k0.tiff", np.zeros((64, 64)))
+    path.write_bytes(path.read_bytes()[:3000])
+    with pytest.raises(OSError, match="TIFF"):
+        open_rgb(path)
+
+
+@pytest.mark.parametrize(("reencode", "exact"), [("png", True), ("jpeg", False)])
+def test_records_get_the_picture(tmp_path: Path, reencode: Any, exact: bool) -> None:
+    raw = save(tmp_path / "x_k0.tiff", np.full((8, 8), 1600))
+    made = load(Record(image_id="x", uri="x_k0.tiff"), str(raw), reencode)
+    assert isinstance(made, Picture)
+    with Image.open(BytesIO(made.data)) as image:
+        assert image.mode == "RGB"
+        assert np.abs(np.subtract(image.getpixel((4, 4)), 100)).max() <= (0 if exact else 3)

@@ -15,6 +15,7 @@ from tlx import host
 from tlx.context import Context
 from tlx.data_folder import data_folder
 from tlx.dataset import Dataset, Operation, write_dataset
+from tlx.issues import Issue
 from tlx.model import Record, replace
 from tlx.options import build
 from tlx.samples import Samples, size_of, usable_objects
@@ -25,12 +26,20 @@ _FORMAT = "tfrecord"
 _VERSION = 1
 _KEPT = 4
 _IMAGES_PER_SHARD = 4096
+_LEFT_OUT = "left_out.json"
 
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """Record files by split, and the map of class numbers (from 1) to names."""
+    """Record files of a dataset.
 
+    Attributes:
+        folder: Where they lie.
+        files: Their paths by split.
+        label_map: The map of class numbers (from 1) to names.
+    """
+
+    folder: Path
     files: dict[str, tuple[str, ...]]
     label_map: str
 
@@ -44,14 +53,17 @@ def make_records(dataset: Dataset, splits: tuple[Samples, ...], context: Context
     """Record files of some splits; written again only when dataset or images have changed.
 
     Boxes are cleaned as for every backend (`tlx.samples`); crowds are left out of the first split,
-    which is learned from.
+    which is learned from. Under the policy ``skip`` every image is decoded once, and those that
+    cannot be are left out; otherwise TensorFlow finds them (`broken_image`).
 
     Args:
         dataset: The dataset.
         splits: The split to learn from and others, without images that are not there.
         context: Progress and issues.
     """
-    folder = records_folder() / _key(dataset, splits)
+    careful = context.issues.policy == "skip"
+    folder = records_folder() / (_key(dataset, splits) + ("-checked" if careful else ""))
+    left_out: dict[str, str] = {}
     if not (folder / "label_map.pbtxt").is_file():
         _make_room(folder)
         writer = host.installed().format(_FORMAT)
@@ -66,15 +78,19 @@ def make_records(dataset: Dataset, splits: tuple[Samples, ...], context: Context
             room = target.parent / "cleaned.tlx"
             cleaned = write_dataset(
                 room,
-                _cleaned(dataset, splits),
+                _cleaned(dataset, splits, left_out if careful else None),
                 dataset.taxonomy,
                 dataset.media_root,
                 (*dataset.manifest.lineage, Operation(name="train", version="0")),
             )
             writer.write(cleaned, target, options, context)
+            (target / _LEFT_OUT).write_text(json.dumps(left_out), encoding="utf-8")
+    for path, reason in json.loads((folder / _LEFT_OUT).read_text(encoding="utf-8")).items():
+        context.issues.report(Issue("unreadable-image", f"{reason}.", path=path))
     os.utime(folder)
     names = sorted(file.name for file in folder.iterdir())
     return Records(
+        folder,
         {
             s.split: tuple(str(folder / n) for n in names if n.startswith(f"{s.split}.record"))
             for s in splits
@@ -94,14 +110,37 @@ def _key(dataset: Dataset, splits: tuple[Samples, ...]) -> str:
     return digest.hexdigest()[:24]
 
 
-def _cleaned(dataset: Dataset, splits: tuple[Samples, ...]) -> Iterator[Record]:
+def broken_image(path: str) -> str | None:
+    """Why an image file cannot be decoded, None when it can."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as picture:
+            picture.load()
+    except UnidentifiedImageError:
+        return "it is no picture in a format that Pillow knows"
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        reason = getattr(error, "strerror", None) or error
+        return f"it is no picture that can be decoded: {reason}"
+    return None
+
+
+def _cleaned(
+    dataset: Dataset, splits: tuple[Samples, ...], left_out: dict[str, str] | None
+) -> Iterator[Record]:
+    """The records to write; broken images go into ``left_out`` unless it is None."""
     dropped: Counter[str] = Counter()
     for number, samples in enumerate(splits):
         wanted = {item.image_id for item in samples.items}
         for record in dataset.records(samples.split):
             if record.image_id not in wanted:
                 continue
-            size = size_of(record, dataset.image_path(record.uri))
+            path = dataset.image_path(record.uri)
+            reason = None if left_out is None else broken_image(str(path))
+            if reason is not None and left_out is not None:
+                left_out[str(path)] = reason
+                continue
+            size = size_of(record, path)
             kept = tuple(
                 replace(item, box=box, segmentation=None, keypoints=())
                 for item, box in usable_objects(record, size, dropped)

@@ -6,6 +6,7 @@ of the worker and what it answers is written down in `tlx_backends.tensorflow.wo
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -18,14 +19,14 @@ from tlx import environments
 from tlx.api import Environment, TrainRequest, TrainResult
 from tlx.context import Context
 from tlx.dataset import Dataset
-from tlx.errors import TlxError, UsageError
-from tlx.samples import Samples, load_samples
+from tlx.errors import DataError, TlxError, UsageError
+from tlx.samples import Sample, Samples, load_samples
 from tlx.validation import FoundBoxes, validation_scores
 from tlx.worker_process import Worker, WorkerEvent
 from tlx_backends.tensorflow import checkpoints, job
 from tlx_backends.tensorflow.options import TfodOptions
 from tlx_backends.tensorflow.prediction import found_boxes, report_unreadable
-from tlx_backends.tensorflow.records import make_records
+from tlx_backends.tensorflow.records import broken_image, make_records
 
 _PASSED_ON = ("log", "warning")
 
@@ -81,7 +82,9 @@ class Training:
         self.context = context
         self.options = tlx.options.build(TfodOptions, request.options, f"the backend {backend!r}")
         self.run_folder = Path(request.run)
+        self._training: tuple[Sample, ...] = ()
         self._validation: Samples | None = None
+        self._records = Path()
         self._classes: tuple[str, ...] = ()
         self._steps_per_epoch = 1
         self._found: dict[int, FoundBoxes] = {}
@@ -108,6 +111,11 @@ class Training:
             try:
                 for event in worker.events():
                     self._take(event, worker)
+            except (UsageError, DataError):
+                raise
+            except TlxError as error:
+                self._blame_data(error)
+                raise
             except KeyboardInterrupt:
                 message = "stopping; a checkpoint is saved (Ctrl-C again: at once, without)"
                 self.context.emit({"kind": "log", "message": message})
@@ -134,6 +142,7 @@ class Training:
             self._validation = load_samples(dataset, request.val_split, context)
         splits = (training,) if self._validation is None else (training, self._validation)
         records = make_records(dataset, splits, context)
+        self._training, self._records = training.items, records.folder
         last = self.run_folder / "checkpoints" / "last.json"
         resumed = checkpoints.read(last) if request.resume and last.is_file() else None
         if resumed is not None:
@@ -156,6 +165,30 @@ class Training:
             resumed=resumed,
             scored=self._state.step,
         )
+
+    def _blame_data(self, error: TlxError) -> None:
+        """TensorFlow does not say which of its inputs it could not read; find out.
+
+        Raises:
+            DataError: If an image cannot be decoded, or the records are damaged.
+        """
+        if "DataLossError" in error.message:
+            shutil.rmtree(self._records, ignore_errors=True)
+            raise DataError(
+                "was damaged and has been deleted; it is only a copy.",
+                place=self._records,
+                hint="Run it again: the records are made anew from the dataset.",
+            ) from error
+        if "InvalidArgumentError" not in error.message:
+            return
+        for item in self._training:
+            reason = broken_image(item.path)
+            if reason is not None:
+                raise DataError(
+                    f"{reason}.",
+                    place=item.path,
+                    hint="Mend the file, or go on without such images: --on-error skip",
+                ) from error
 
     def _require_same(self, resumed: checkpoints.Checkpoint) -> None:
         if (resumed.model, resumed.classes) != (self.request.model, self._classes):
@@ -206,6 +239,8 @@ class Training:
             self.context.emit({"kind": kind, "name": event["name"]})
             self.context.progress.status(str(event["name"]))
         elif kind in ("ready", "model", "restored", *_PASSED_ON):
+            if kind == "restored":
+                self._epoch_began = time.monotonic()
             facts = {name: value for name, value in event.items() if name != "ev"}
             self.context.emit({"kind": kind, **facts})
 

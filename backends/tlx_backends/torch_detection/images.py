@@ -13,6 +13,8 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from tlx.pixels import decoder_of as pixels_decoder
+from tlx.pixels import open_rgb
 from tlx_backends.torch_detection.settings import NetworkSettings
 
 
@@ -43,7 +45,8 @@ class Fitted:
 def read(path: str) -> Tensor:
     """Decode an image file to uint8 [3, h, w], RGB, as stored.
 
-    Transparency is dropped, grey is repeated, 16 bits per colour channel are reduced to 8.
+    Transparency is dropped, grey is repeated, 16 bits per colour channel are reduced to 8. Sensor
+    data are decoded where a plugin knows them (`tlx.pixels`).
 
     Raises:
         UnreadableImage: If there is no file, no picture in it, only a part of one, or 16-bit or
@@ -52,6 +55,8 @@ def read(path: str) -> Tensor:
     try:
         # Pillow, although torchvision's own decoders take 60 % of its time: they are deprecated,
         # and images are decoded once per training as long as the cache holds them.
+        if pixels_decoder(path) is not None:
+            return torch.from_numpy(np.array(open_rgb(path))).permute(2, 0, 1)
         with Image.open(path) as picture:
             if picture.mode.startswith(("I", "F")):
                 raise UnreadableImage(

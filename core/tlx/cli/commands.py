@@ -28,7 +28,7 @@ COMMANDS = {
     "predict": "Detect in a dataset, a folder, or single images.",
     "inspect": "Open the viewer on the mistakes of a run.",
     "export": "Write a checkpoint in another form.",
-    "plugins": "List what is installed, with its origin and state.",
+    "plugins": "List what is installed, with its origin and state, or make a new one.",
     "models": "List the networks of the backends.",
     "backends": "List the backends and whether they can run here.",
 }

@@ -42,12 +42,14 @@ def show_dataset(screen: Screen, dataset: Dataset, done: str) -> None:
 
 
 def show_splits(screen: Screen, dataset: Dataset) -> None:
-    """Print images, sequences and objects per class in each split."""
+    """Print images, sequences, and objects or labels per class in each split."""
     splits = dataset.splits()
     images = dataset.counts.images_by_split
     groups: dict[str, set[str]] = {name: set() for name in splits}
     classes: dict[str, dict[str, int]] = {name: {} for name in dataset.taxonomy.names}
-    for batch in dataset.batches(["split", "group", "objects"]):
+    for batch in dataset.batches(["split", "group", "objects", "labels"]):
+        import pyarrow.compute as pc
+
         from tlx.schema import flat_objects
 
         names = batch.column("split").to_pylist()
@@ -55,10 +57,14 @@ def show_splits(screen: Screen, dataset: Dataset) -> None:
             if name is not None and group is not None:
                 groups[name].add(group)
         parents, flat = flat_objects(batch)
-        rows = parents.to_pylist()
-        for row, category in zip(rows, flat.field("category").to_pylist(), strict=True):
-            split = names[row] or ""
-            classes[category][split] = classes[category].get(split, 0) + 1
+        labels = pc.list_flatten(batch.column("labels"))
+        present = pc.fill_null(labels.field("present"), False)
+        labelled = pc.list_parent_indices(batch.column("labels")).filter(present)
+        for rows, found in ((parents, flat), (labelled, labels.filter(present))):
+            pairs = zip(rows.to_pylist(), found.field("category").to_pylist(), strict=True)
+            for row, category in pairs:
+                split = names[row] or ""
+                classes[category][split] = classes[category].get(split, 0) + 1
     rows_out = [("images", *(f"{images[s]:,}" for s in splits))]
     rows_out.append(("sequences", *(f"{len(groups[s]):,}" for s in splits)))
     rows_out += [(name, *(f"{classes[name].get(s, 0):,}" for s in splits)) for name in classes]

@@ -68,7 +68,10 @@ class TrainingView:
         title = f"Weights from {source}" if source else "Random weights"
         total = sum(row["restored"] + row["moved"] for row in rows)
         if not total:
-            self.screen.note(f"{title}: all {sum(row['new'] for row in rows):,} tensors are new")
+            count = sum(row["new"] for row in rows)
+            # A training that goes on has nothing to list.
+            if count or not source:
+                self.screen.note(title + (f": all {count:,} tensors are new" if count else ""))
             return
         self.screen.table(
             title,

@@ -11,17 +11,20 @@ A source also says what it reads: `SourceChecks.material`. Checks raise `Conform
 sentence. Nothing here is imported by tlx itself.
 """
 
-from tlx.testing.cases import FormatChecks, SourceChecks
+from tlx.testing.cases import BackendChecks, CommandChecks, FormatChecks, SourceChecks, ViewerChecks
 from tlx.testing.conformance import Check, ConformanceError, checks_for
 from tlx.testing.trial import Read, Trial, read, store
 
 __all__ = [
+    "BackendChecks",
     "Check",
+    "CommandChecks",
     "ConformanceError",
     "FormatChecks",
     "Read",
     "SourceChecks",
     "Trial",
+    "ViewerChecks",
     "checks_for",
     "read",
     "store",

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from tlx.testing.conformance import Check, ConformanceError, Kind, checks_for
-from tlx.testing.trial import Trial
+from tlx.testing.trial import NAMES, Trial, Values
 
 
 class _Checks:
@@ -66,7 +66,7 @@ class SourceChecks(_Checks):
     """
 
     kind = "source"
-    read_options: ClassVar[Mapping[str, Any]] = {}
+    read_options: ClassVar[Values] = {}
 
     def material(self, folder: Path) -> Path:
         """Put something that the source recognises below a folder; returns what to read."""
@@ -92,16 +92,19 @@ class FormatChecks(_Checks):
         returns_anyway: Fields that the traits declare as dropped and that come back to tlx all the
             same, with the reason to declare them (other readers do not see them).
         added_attributes: Attributes that the reader adds to what was written.
+        classes: Seven names of classes for the samples, if the format cannot hold what XML, CSV
+            and YAML take for their own; refusing others with an error of tlx is no fault.
         expected_failures: Check to reason, for promises that the plugin knowingly breaks; such a
             test must fail, so that the entry goes when the reason does.
         only: Names of checks to run, for a second class with other options; all by default.
     """
 
     kind = "format"
-    read_options: ClassVar[Mapping[str, Any]] = {}
-    write_options: ClassVar[Mapping[str, Any]] = {}
+    read_options: ClassVar[Values] = {}
+    write_options: ClassVar[Values] = {}
     returns_anyway: ClassVar[Mapping[str, str]] = {}
     added_attributes: ClassVar[tuple[str, ...]] = ()
+    classes: ClassVar[tuple[str, ...]] = NAMES
 
     def judge(self, output: Path) -> Mapping[str, int]:
         """Count the objects of each class with another reader of the format, if there is one."""
@@ -116,5 +119,42 @@ class FormatChecks(_Checks):
             write_options=self.write_options,
             returns_anyway=self.returns_anyway,
             added_attributes=self.added_attributes,
+            classes=self.classes,
             judge=None if type(self).judge is FormatChecks.judge else self.judge,
         )
+
+
+class BackendChecks(_Checks):
+    """Checks of a backend; where it cannot run, they are skipped with its reason.
+
+    Attributes:
+        plugin: The backend.
+        model: The network to train; the first of its list by default.
+        train_options: Options for every training, as plain values.
+        expected_failures: Check to reason, as in `FormatChecks`.
+    """
+
+    kind = "backend"
+    model: ClassVar[str | None] = None
+    train_options: ClassVar[Values] = {}
+
+    def trial(self, room: Path) -> Trial:
+        """The backend with its network."""
+        import pytest
+
+        found = self.plugin.availability()
+        if not found.ok:
+            pytest.skip(f"{self.plugin.name} cannot run here: {found.detail}")
+        return Trial(self.plugin, room, model=self.model, train_options=self.train_options)
+
+
+class ViewerChecks(_Checks):
+    """Checks of a viewer that nobody has to look at."""
+
+    kind = "viewer"
+
+
+class CommandChecks(_Checks):
+    """Checks of a command: its name and options; what it does is for its own tests."""
+
+    kind = "command"

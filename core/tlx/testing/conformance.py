@@ -61,6 +61,7 @@ def check(
 def checks_for(kind: Kind) -> tuple[Check, ...]:
     """Every check of a kind, in the order in which a failure is best read."""
     from tlx.testing import (  # noqa: F401 - importing them declares their checks
+        backend_checks,
         loss_checks,
         name_checks,
         plugin_checks,

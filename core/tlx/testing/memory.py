@@ -8,7 +8,7 @@ from typing import Any
 
 from tlx.testing.conformance import require
 
-SHORT, LONG = 80, 240
+SHORT, LONG = 48, 128
 """Images of a short and of a long input."""
 
 RECORD = 6_000

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tlx.dataset import Dataset
-from tlx.errors import TlxError
+from tlx.errors import DataError, TlxError
 from tlx.testing.conformance import broken, check, require
 from tlx.testing.samples import (
     numbered_sample,
@@ -19,14 +19,18 @@ def names_that_differ_little_stay_apart(trial: Trial) -> None:
     """Images whose names share a stem, or differ by case or folder, keep their own objects."""
     names = ("a/1.png", "b/1.png", "1.png", "1.jpg", "1.png.jpg", "A/1.png", "a_1.png", "a/1_.png")
     sample = numbered_sample(trial.room, names)
-    trial.write(sample, trial.room / "out")
-    seen = sorted(
-        round(o.box.xmin)
-        for r in trial.read(trial.room / "out").records
-        for o in r.objects
-        if o.box is not None
-    )
     wanted = list(range(len(names)))
+    try:
+        trial.write(sample, trial.room / "out")
+    except DataError:
+        # Some cannot be told apart: they are refused, the others are what they were.
+        _, issues = trial.write(sample, trial.room / "some", "skip")
+        require(issues.total, f"{trial.name} refuses images of like names and counts none.")
+        back = trial.read(trial.room / "some").records
+        wanted = sorted(names.index(r.image_id) for r in back if r.image_id in names)
+    else:
+        back = trial.read(trial.room / "out").records
+    seen = sorted(round(o.box.xmin) for r in back for o in r.objects if o.box is not None)
     require(seen == wanted, f"{trial.name} mixes up images of like names: {seen} for {wanted}.")
 
 

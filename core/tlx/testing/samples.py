@@ -12,7 +12,6 @@ from tlx.file_names import output_name
 from tlx.model import (
     AttributeValue,
     Box,
-    Category,
     Keypoint,
     Label,
     Object,
@@ -24,8 +23,6 @@ from tlx.model import (
 from tlx.testing.trial import store
 
 WIDTH, HEIGHT = 64, 48
-NAMES = ("stop & <go>", 'it\'s "yellow", red', "Straße", "never used", "bus", "no", "person")
-"""Classes in no alphabet's order, with what XML, CSV, YAML and shells take for their own."""
 
 IMAGES = (
     "drive 1/front/0001.png",
@@ -60,7 +57,7 @@ def _made(room: Path, records: list[Record], taxonomy: Taxonomy | Iterable[str])
     return store(room / "sample.tlx", records, taxonomy, media)
 
 
-def plain_sample(room: Path, split: str | None = None) -> Dataset:
+def plain_sample(classes: Sequence[str], room: Path, split: str | None = None) -> Dataset:
     """Boxes and nothing else: each image but the last has two, with parts of pixels."""
     records = [
         Record(
@@ -72,13 +69,13 @@ def plain_sample(room: Path, split: str | None = None) -> Dataset:
             objects=()
             if number == len(IMAGES) - 1
             else (
-                Object(category=NAMES[number % 3], box=Box(3.25, 4.5, 20.125 + number, 30.75)),
-                Object(category=NAMES[4], box=Box(0, 0, WIDTH, HEIGHT)),
+                Object(category=classes[number % 3], box=Box(3.25, 4.5, 20.125 + number, 30.75)),
+                Object(category=classes[4], box=Box(0, 0, WIDTH, HEIGHT)),
             ),
         )
         for number, name in enumerate(IMAGES)
     ]
-    return _made(room, records, NAMES)
+    return _made(room, records, classes)
 
 
 def bare_sample(room: Path) -> Dataset:
@@ -141,7 +138,7 @@ def large_sample(room: Path, images: int = 240, boxes: int = 40) -> Dataset:
     return store(room / "sample.tlx", batches, ["car"], media)
 
 
-def full_sample(room: Path) -> Dataset:
+def full_sample(classes: Sequence[str], room: Path) -> Dataset:
     """Every field of the schema is stated at least once."""
     polygons = ((10.25, 8.0, 50.5, 8.0, 50.5, 40.75), (1.0, 1.0, 6.5, 1.0, 6.5, 7.0, 1.0, 7.0))
     attributes: dict[str, AttributeValue] = {
@@ -153,7 +150,7 @@ def full_sample(room: Path) -> Dataset:
     points = tuple(Keypoint(5.5 + n, 6.25 + n, n % 3, f"point {n}") for n in (0, 1, 2))
     things = (
         Object(
-            category=NAMES[0],
+            category=classes[0],
             box=Box(3.25, 4.5, 20.125, 30.75),
             object_id="17",
             track="t 1",
@@ -163,7 +160,7 @@ def full_sample(room: Path) -> Dataset:
             attributes=attributes,
         ),
         Object(
-            category=NAMES[1],
+            category=classes[1],
             box=Box(1.0, 1.0, 50.5, 40.75),
             object_id="18",
             segmentation=Segmentation(polygons=polygons),
@@ -172,20 +169,20 @@ def full_sample(room: Path) -> Dataset:
             occluded=False,
         ),
         Object(
-            category=NAMES[2],
+            category=classes[2],
             box=Box(1 / 3, 2 / 3, 2.0, 4.0),
             object_id="19",
             segmentation=Segmentation(counts=_MASK, size=(HEIGHT, WIDTH), compressed=True),
             crowd=True,
         ),
-        Object(category=NAMES[4], box=Box(20, 10, 40, 20), object_id="20", rotation=12.5),
+        Object(category=classes[4], box=Box(20, 10, 40, 20), object_id="20", rotation=12.5),
         Object(
-            category=NAMES[4],
+            category=classes[4],
             box=Box(10, 5, 40, 45),
             object_id="21",
             shape=Shape("polyline", (10.0, 5.0, 40.0, 45.0)),
         ),
-        Object(category=NAMES[6], box=Box(4, 5, 30, 31), object_id="22", keypoints=points),
+        Object(category=classes[6], box=Box(4, 5, 30, 31), object_id="22", keypoints=points),
     )
     records = [
         Record(
@@ -196,7 +193,7 @@ def full_sample(room: Path) -> Dataset:
             split="train",
             group="drive 1",
             frame=3,
-            labels=(Label("bus"), Label("no", False), Label("person", None)),
+            labels=(Label(classes[4]), Label(classes[5], False), Label(classes[6], None)),
             objects=things,
             attributes=attributes,
         ),
@@ -208,9 +205,34 @@ def full_sample(room: Path) -> Dataset:
             split="val",
             group="drive 1",
             frame=4,
-            objects=(Object(category=NAMES[2], box=Box(1.1, 2.2, 33.3, 44.4), object_id="23"),),
+            objects=(Object(category=classes[2], box=Box(1.1, 2.2, 33.3, 44.4), object_id="23"),),
         ),
         Record(image_id=IMAGES[3], uri=IMAGES[3], width=WIDTH, height=HEIGHT, split="val"),
     ]
-    classes = tuple(Category(name=name) for name in NAMES)
-    return _made(room, records, Taxonomy(classes))
+    return _made(room, records, classes)
+
+
+def training_sample(room: Path) -> Dataset:
+    """Four images to learn from and two to validate on: a bright square on grey is a lamp."""
+    from PIL import Image, ImageDraw
+
+    records = []
+    for number in range(6):
+        name = f"{number}.png"
+        image = Image.new("RGB", (WIDTH, HEIGHT), (90, 90, 90))
+        left, top = 6 + 7 * number, 4 + 4 * number
+        ImageDraw.Draw(image).rectangle((left, top, left + 15, top + 15), (230, 40, 40))
+        (room / "media").mkdir(parents=True, exist_ok=True)
+        image.save(room / "media" / name)
+        box = Box(left, top, left + 16, top + 16)
+        records.append(
+            Record(
+                image_id=name,
+                uri=name,
+                width=WIDTH,
+                height=HEIGHT,
+                split="train" if number < 4 else "val",
+                objects=(Object(category="lamp", box=box),),
+            )
+        )
+    return store(room / "sample.tlx", records, ["lamp", "never seen"], room / "media")

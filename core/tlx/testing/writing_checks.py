@@ -31,7 +31,7 @@ from tlx.testing.trial import Trial
 @check("format")
 def the_input_stays_untouched(trial: Trial) -> None:
     """Writing changes neither the dataset nor its images."""
-    sample = full_sample(trial.room / "input")
+    sample = full_sample(trial.classes, trial.room / "input")
     before = state(trial.room / "input")
     trial.write(sample, trial.room / "out")
     words = difference(before, state(trial.room / "input"))
@@ -41,7 +41,7 @@ def the_input_stays_untouched(trial: Trial) -> None:
 @check("format")
 def two_writes_give_the_same_bytes(trial: Trial) -> None:
     """The same input makes the same files, with any number of workers."""
-    sample = plain_sample(trial.room)
+    sample = plain_sample(trial.classes, trial.room)
     trees = []
     for workers in (0, 1, 4):
         trial.write(sample, trial.room / f"out{workers}", workers=workers)
@@ -54,7 +54,7 @@ def two_writes_give_the_same_bytes(trial: Trial) -> None:
 @check("format")
 def writing_in_any_order_of_listings_is_the_same(trial: Trial) -> None:
     """Folders that list their images in another order do not change what is written."""
-    sample = plain_sample(trial.room)
+    sample = plain_sample(trial.classes, trial.room)
     trial.write(sample, trial.room / "out")
     with reversed_listings():
         trial.write(sample, trial.room / "turned")
@@ -65,7 +65,7 @@ def writing_in_any_order_of_listings_is_the_same(trial: Trial) -> None:
 @check("format", slow=True)
 def another_process_writes_the_same(trial: Trial) -> None:
     """Neither the hash seed nor the clock decides what is written: no time stamps."""
-    sample = plain_sample(trial.room)
+    sample = plain_sample(trial.classes, trial.room)
     trial.write(sample, trial.room / "out")
     there = in_child(
         trial.plugin,
@@ -125,7 +125,7 @@ class Stopping(Dataset):
 @check("format")
 def the_report_counts_what_was_written(trial: Trial) -> None:
     """Its files exist, and images and objects are those that come back."""
-    sample = full_sample(trial.room)
+    sample = full_sample(trial.classes, trial.room)
     report, _ = trial.write(sample, trial.room / "out")
     require(isinstance(report, WriteReport), f"write of {trial.name} gives {report!r}.")
     gone = [name for name in report.files if not (trial.room / "out" / name).exists()]
@@ -142,7 +142,7 @@ def the_report_counts_what_was_written(trial: Trial) -> None:
 @check("format")
 def every_option_works(trial: Trial) -> None:
     """Each value of each option writes and reads, or is refused with an error of tlx."""
-    sample = full_sample(trial.room)
+    sample = full_sample(trial.classes, trial.room)
     hints = typing.get_type_hints(trial.plugin.options)
     for name, kind in hints.items():
         if typing.get_origin(kind) is typing.Literal:
@@ -169,7 +169,7 @@ def images_come_along_unharmed(trial: Trial) -> None:
     kind = typing.get_type_hints(trial.plugin.options).get("media")
     if typing.get_origin(kind) is not typing.Literal:
         return
-    sample = plain_sample(trial.room / "input", split="train")
+    sample = plain_sample(trial.classes, trial.room / "input", split="train")
     before = state(trial.room / "input")
     for media in typing.get_args(kind):
         out = trial.room / f"out-{media}"

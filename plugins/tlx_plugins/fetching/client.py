@@ -10,16 +10,19 @@ from __future__ import annotations
 import ipaddress
 import socket
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import SplitResult, urljoin, urlsplit
+from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
+from weakref import WeakSet
 
 import urllib3
 from urllib3 import exceptions
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
+from tlx.errors import UsageError
 from tlx_plugins.fetching.failure import Failure
 from tlx_plugins.fetching.pace import Pace
 
@@ -60,12 +63,20 @@ class Client:
     def __init__(self, access: Access, pace: Pace, workers: int) -> None:
         self.access = access
         self.pace = pace
-        self._direct = _guarded(urllib3.PoolManager(num_pools=64, maxsize=workers), access)
-        self._proxies: dict[str, urllib3.PoolManager] = {
-            scheme: urllib3.ProxyManager(proxy, num_pools=64, maxsize=workers)
-            for scheme, proxy in getproxies().items()
+        self._live: WeakSet[HTTPConnection] = WeakSet()
+        direct = urllib3.PoolManager(num_pools=64, maxsize=workers)
+        self._direct = _guarded(direct, access, self._live)
+        self._proxies = {
+            scheme: _proxied(address, workers)
+            for scheme, address in getproxies().items()
             if scheme in {"http", "https"}
         }
+
+    def hang_up(self) -> None:
+        """End all requests at once: whoever reads is called back."""
+        for connection in list(self._live):
+            with suppress(OSError, AttributeError, ValueError):
+                connection.sock.shutdown(socket.SHUT_RDWR)
 
     def open(self, url: str, headers: dict[str, str]) -> urllib3.BaseHTTPResponse:
         """Ask for an address and follow its redirects.
@@ -186,25 +197,51 @@ def _check_name(host: str) -> None:
     try:
         found = {str(entry[4][0]) for entry in socket.getaddrinfo(host, None)}
     except OSError:
-        return  # Only the proxy knows such names.
+        return  # Whoever connects will say so; a proxy may know names that are unknown here.
     for address in sorted(found):
         if not is_public(address):
             raise _refuse(host, address)
 
 
-def _guarded(manager: urllib3.PoolManager, access: Access) -> urllib3.PoolManager:
+def _proxied(address: str, workers: int) -> urllib3.PoolManager:
+    """A manager that asks through a proxy of the environment (``https_proxy``).
+
+    Raises:
+        UsageError: If it is no proxy for http.
+    """
+    try:
+        parts = urlsplit(address if "://" in address else f"http://{address}")
+        login = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
+        headers = urllib3.make_headers(proxy_basic_auth=login) if parts.username else None
+        place = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+        return urllib3.ProxyManager(place, 64, proxy_headers=headers, maxsize=workers)
+    except (exceptions.HTTPError, ValueError) as error:
+        raise UsageError(
+            f"the proxy of the environment cannot be used: {error}.",
+            hint="Mend or unset the variables http_proxy and https_proxy.",
+        ) from error
+
+
+def _guarded(
+    manager: urllib3.PoolManager, access: Access, live: WeakSet[HTTPConnection]
+) -> urllib3.PoolManager:
     """Make a manager's connections look at their far end before anything is sent."""
 
-    def check(host: str, sock: socket.socket) -> socket.socket:
+    def connect(connection: HTTPConnection, new: Callable[[], socket.socket]) -> socket.socket:
+        if not access.allow_private:
+            _check_name(connection.host)
+        sock = new()
         address = str(sock.getpeername()[0])
+        # The name may lead elsewhere by now: only the far end itself tells.
         if not access.allow_private and not is_public(address):
             sock.close()
-            raise _refuse(host, address)
+            raise _refuse(connection.host, address)
+        live.add(connection)
         return sock
 
     class Plain(HTTPConnection):
         def _new_conn(self) -> socket.socket:
-            return check(self.host, super()._new_conn())
+            return connect(self, super()._new_conn)
 
         def getresponse(self) -> Any:
             with _Watch(self.sock, access.timeout):
@@ -212,7 +249,7 @@ def _guarded(manager: urllib3.PoolManager, access: Access) -> urllib3.PoolManage
 
     class Secure(HTTPSConnection):
         def _new_conn(self) -> socket.socket:
-            return check(self.host, super()._new_conn())
+            return connect(self, super()._new_conn)
 
         def getresponse(self) -> Any:
             with _Watch(self.sock, access.timeout):

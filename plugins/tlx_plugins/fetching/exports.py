@@ -59,7 +59,7 @@ def _export(path: Path) -> Listing:
     context = Context(issues=IssueLog("skip"), dry_run=True)
     with host.guard(entry):
         reading = entry.value.read(path, entry.value.options(), context)
-        return _of_records(_records(reading.content), f"read by {name}")
+        return _of_records(_records(reading.content), f"what {name} reads")
 
 
 def _records(content: object) -> Iterator[Record]:

@@ -22,7 +22,7 @@ from tlx_plugins.fetching.ledger import PARTS, Ledger
 from tlx_plugins.fetching.lists import Listing
 from tlx_plugins.fetching.naming import Names
 from tlx_plugins.fetching.pace import Pace, parse_size
-from tlx_plugins.fetching.report import line_of, write_report
+from tlx_plugins.fetching.report import check_report, line_of, write_report
 from tlx_plugins.fetching.transfer import Limits, Transfer, Wanted
 
 if TYPE_CHECKING:
@@ -75,17 +75,19 @@ class Job:
         self._announce(path, listing, wanted, missing)
         if options.dry_run:
             return self._result(wanted, missing, [])
+        report = options.report or options.output / "fetch-report.csv"
+        check_report(report)
+        done: list[Settled] = []
+        began = time.monotonic()
         with ledger.opened():
-            began = time.monotonic()
             try:
-                done = list(self._fetch_all(missing, ledger))
+                done.extend(self._fetch_all(missing, ledger))
             except KeyboardInterrupt as error:
                 raise Interrupted(
                     "interrupted; what has come is kept.", hint="Run it again to go on."
                 ) from error
-            report = options.report or options.output / "fetch-report.csv"
-            fresh = {identity_of(entry.url) for entry in done}
-            write_report(report, [line_of(item, ledger, fresh) for item in lines])
+            finally:
+                write_report(report, [line_of(item, ledger) for item in lines])
         self._conclude(path, done, missing, report, time.monotonic() - began)
         return self._result(wanted, missing, done) | {"report": str(report)}
 
@@ -94,7 +96,12 @@ class Job:
         workers = max(1, self.options.workers)
         client = Client(self.access, self.pace, workers)
         transfer = Transfer(client, ledger, self.pace, self.limits)
-        results = _in_parallel(transfer.fetch, missing, workers, self.pace)
+
+        def stop() -> None:
+            self.pace.stop()
+            client.hang_up()
+
+        results = _in_parallel(transfer.fetch, missing, workers, self.pace, stop)
         yield from self.context.progress.track(results, "fetching", len(missing))
 
     def _announce(
@@ -113,7 +120,7 @@ class Job:
             self.say(f"  {there:,} are there already.")
         if self.options.dry_run:
             hosts = Counter(_host(item.url) for item in missing)
-            self.say(f"{len(missing):,} would be fetched from {len(hosts):,} hosts:")
+            self.say(f"{len(missing):,} would be fetched; hosts: {len(hosts):,}")
             for host, count in hosts.most_common(10):
                 self.say(f"  {count:>8,}  {host}")
 
@@ -122,7 +129,8 @@ class Job:
     ) -> None:
         fetched = [entry for entry in done if entry.status == "fetched"]
         size = sum(entry.bytes or 0 for entry in fetched) / (1 << 20)
-        self.say(f"Fetched {len(fetched):,} images, {size:,.1f} MB, in {seconds:.0f} s.")
+        many = "s" * (len(fetched) != 1)
+        self.say(f"Fetched {len(fetched):,} image{many}, {size:,.1f} MB, in {seconds:.0f} s.")
         failed = [entry for entry in done if entry.status == "failed"]
         for reason, count in Counter(entry.reason for entry in failed).most_common():
             self.say(f"  {count:,} failed: {reason}")
@@ -133,7 +141,7 @@ class Job:
             self.say(f"  {left:,} are left: {self.pace.reason.detail} Run it again to go on.")
         noted = sum(entry.note is not None for entry in fetched)
         if noted:
-            self.say(f"  {noted:,} are not what their names or servers say; see the report.")
+            self.say(f"  {noted:,} of them with a note in the report: not what the name says.")
         self.say(f"Report: {report}")
         if not failed and not left and path.suffix.lower() != ".txt":
             self.say(f"Read the labels with: tlx ingest NAME {path} --images {self.options.output}")
@@ -219,7 +227,11 @@ def _plan(listing: Listing, ledger: Ledger) -> tuple[list[Wanted], list[Wanted]]
 
 
 def _in_parallel(
-    work: Callable[[Wanted], Settled], items: Iterable[Wanted], workers: int, pace: Pace
+    work: Callable[[Wanted], Settled],
+    items: Iterable[Wanted],
+    workers: int,
+    pace: Pace,
+    stop: Callable[[], None],
 ) -> Iterator[Settled]:
     """Do the work with threads and yield the results as they come.
 
@@ -242,7 +254,7 @@ def _in_parallel(
                     continue
                 yield result
     finally:
-        pace.stop()
+        stop()
         pool.shutdown(wait=True, cancel_futures=True)
 
 

@@ -86,6 +86,8 @@ class Ledger:
         self.known: dict[str, Settled] = {}
         for entry in read_index(folder):
             self.known[identity_of(entry.url)] = entry
+        self.settled: set[str] = set()
+        """Identities of the addresses that this job has settled."""
         self._encoder = msgspec.json.Encoder()
         self._lock = threading.Lock()
         self._file: IO[bytes] | None = None
@@ -137,7 +139,9 @@ class Ledger:
     def settle(self, entry: Settled) -> None:
         """Write down what became of an address, at once: the job may be killed."""
         with self._lock:
-            self.known[identity_of(entry.url)] = entry
+            key = identity_of(entry.url)
+            self.known[key] = entry
+            self.settled.add(key)
             if self._file is not None:
                 self._file.write(self._line(entry))
                 self._file.flush()

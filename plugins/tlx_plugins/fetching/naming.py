@@ -106,8 +106,8 @@ def _mark(url: str) -> str:
 def _safe_part(part: str) -> str:
     """One part of a path that every usual file system takes, and that nothing hides behind."""
     text = unicodedata.normalize("NFC", part)
-    # Controls, marks that turn the reading direction, and halves of characters.
-    text = "".join("_" if unicodedata.category(char)[0] == "C" else char for char in text)
+    # Controls, ends of lines, marks that turn the reading direction, halves of characters.
+    text = "".join(char if char.isprintable() else "_" for char in text)
     text = _FORBIDDEN.sub("_", text).strip(" ").rstrip(". ")
     if text.startswith(".") or _RESERVED.fullmatch(text):
         text = "_" + text.lstrip(".")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
 from tlx.fetched import identity_of
-from tlx.staging import staged
+from tlx.staging import OutputExists, staged
 from tlx_plugins.fetching.ledger import Ledger
 from tlx_plugins.fetching.transfer import Wanted
 
@@ -48,22 +48,39 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     note: str | None = None
 
 
-def line_of(wanted: Wanted, ledger: Ledger, fresh: Collection[str]) -> Line:
+def line_of(wanted: Wanted, ledger: Ledger) -> Line:
     """The line of an entry, from what the ledger knows of its address.
 
     Args:
         wanted: The entry.
-        ledger: All that is known.
-        fresh: Identities of the addresses that this run has settled.
+        ledger: All that is known, and what this run has settled.
     """
     key = identity_of(wanted.url)
     entry = ledger.known.get(key)
-    if entry is None or not (key in fresh or ledger.present(wanted.url)):
+    fresh = key in ledger.settled
+    if entry is None or not (fresh or ledger.present(wanted.url)):
         return Line(line=wanted.line, url=wanted.url, status="left")
     facts = msgspec.structs.asdict(entry) | {"url": wanted.url}
-    if entry.status == "fetched" and key not in fresh:
+    if entry.status == "fetched" and not fresh:
         facts["status"] = "present"
     return Line(line=wanted.line, **facts)
+
+
+def check_report(path: Path) -> None:
+    """Refuse to write over anything but an earlier report.
+
+    Raises:
+        OutputExists: If something else lies there.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(64)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise OutputExists(path) from error
+    if not head.startswith((b"line,url,status,", b'[\n {\n  "line":')):
+        raise OutputExists(path)
 
 
 def write_report(path: Path, lines: Sequence[Line]) -> None:

@@ -89,6 +89,7 @@ class Transfer:
                 content_type = self._load(wanted.url, part)
                 return self._adopt(wanted, part, content_type, attempt)
             except Failure as failure:
+                self.pace.sleep(0)  # Whoever is called back has not failed.
                 if not failure.again or attempt >= self.limits.attempts:
                     if not failure.again:
                         part.remove()

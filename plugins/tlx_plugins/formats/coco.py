@@ -42,7 +42,8 @@ class CocoOptions(BadInputOptions):
     """Reading: the annotation file, relative to the folder that is read."""
 
     images: str | None = None
-    """Reading: the folder of the images; found beside the annotation file by default."""
+    """Reading: the folder of the images; found beside the annotation file by default.
+    Images that the file names by a URL are found in a folder that tlx fetch has made."""
 
     split: str | None = None
     """Reading: the split of all images; by default what the file's name says

@@ -13,6 +13,7 @@ import msgspec
 from tlx.bad_input import distinct, duplicate_action
 from tlx.box_policy import fault_of, settle, shown
 from tlx.context import Context
+from tlx.fetched import FetchedImages
 from tlx.issues import Issue
 from tlx.media import image_header
 from tlx.model import (
@@ -114,6 +115,7 @@ class _FileReader:
         self.name = str(file.path)
         self.split = reader.options.split or file.split
         self.folder = folder
+        self.fetched = FetchedImages(folder)
         self.document = document
         origin = file.path.relative_to(reader.root).as_posix()
         self.origin = Origin(origin)
@@ -248,7 +250,12 @@ class _FileReader:
         if not name:
             return None
         if "://" in name:
-            return name
+            brought = self.fetched.find(name)
+            return name if brought is None else prefix + brought
+        if image.coco_url and self.fetched.files and not (self.folder / name).exists():
+            brought = self.fetched.find(image.coco_url)
+            if brought is not None:
+                return prefix + brought
         if "\\" in name and not (self.folder / name).exists():
             name = name.replace("\\", "/")
         return prefix + name.removeprefix("./")

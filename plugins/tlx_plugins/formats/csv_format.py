@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 
 _SUFFIXES = (".csv", ".tsv")
 _OTHERS = (".xml", ".json", ".jsonl", ".ndjson", ".record", ".tfrecord", ".zip", ".yaml", ".yml")
-_LISA = ("frameannotationsbox.csv", "frameannotationsbulb.csv", "frameannotations.csv")
+_LISA = (
+    "frameannotationsbox.csv",
+    "frameannotationsbulb.csv",
+    "frameannotations.csv",
+    "allannotations.csv",
+)
 _QUICK_LOOK = 500
 _FIRST_BYTES = 1 << 16
 
@@ -85,6 +90,10 @@ class CsvOptions(BadInputOptions):
     size; auto: corners if at least half of the boxes have their second corner right of and below
     the first."""
 
+    images: str | None = None
+    """Reading: the folder of the images, such as one of tlx fetch; by default that of the
+    tables."""
+
     split: str | None = None
     """Reading: the split of all images without one in the table; by default what a folder or the
     name of the table says (train, valid, test)."""
@@ -117,19 +126,7 @@ class CsvFormat:
             if root.suffix.lower() not in (*_SUFFIXES, ".txt"):
                 return Match(missing=(f"{root.name} is no .csv, .tsv or .txt",))
             return _look(root, root.name)
-        tables: list[str] = []
-        for folder, names in islice(walk(root), _QUICK_LOOK):
-            for name in names:
-                if name.lower().endswith(_OTHERS) or name.lower() in _LISA:
-                    other = join(folder, name)
-                    return Match(missing=(f"a table of labels alone; there is {other} too",))
-                if name.lower().endswith(_SUFFIXES):
-                    tables.append(join(folder, name))
-        looks = [(name, _look(root / name, name)) for name in tables[:20]]
-        found = [match for _, match in looks if match.ok]
-        if found:
-            return Match(met=found[0].met)
-        return Match(missing=looks[0][1].missing if looks else ("no .csv or .tsv file",))
+        return _look_around(root)
 
     def read(self, root: Path, options: CsvOptions, context: Context) -> Reading:
         """Open a table or a folder; all tables are in memory at once.
@@ -150,7 +147,7 @@ class CsvFormat:
             raise UsageError(f"{root} does not exist.", hint="Give a table or its folder.")
         check_encoding(options.encoding)
         base = root.parent if root.is_file() else root
-        images = Images(base)
+        images = Images(_image_folder(base, options.images))
         names = image_names(images.paths)
         if root.is_file():
             found = [root.name]
@@ -182,9 +179,9 @@ class CsvFormat:
             context.issues.report(
                 Issue("unusable-table", wrong.message, place, line, "skipped", wrong.hint)
             )
-        reader = CsvReader(images, tables, options, context)
+        reader = CsvReader(base, images, tables, options, context)
         files = tuple(base / name for name, _ in tables)
-        return Reading(base, reader.records(), reader.taxonomy, files)
+        return Reading(images.root, reader.records(), reader.taxonomy, files)
 
     def write(
         self, dataset: Dataset, dest: Path, options: CsvOptions, context: Context
@@ -200,19 +197,55 @@ class CsvFormat:
         return CsvWriter(dataset, dest, options, context).write()
 
 
+def _look_around(root: Path) -> Match:
+    """Whether a folder holds tables of labels and no labels of another kind."""
+    tables: list[str] = []
+    for folder, names in islice(walk(root), _QUICK_LOOK):
+        for name in names:
+            if name.lower().endswith(_OTHERS) or name.lower() in _LISA:
+                other = join(folder, name)
+                return Match(missing=(f"a table of labels alone; there is {other} too",))
+            if name.lower().endswith(_SUFFIXES):
+                tables.append(join(folder, name))
+    roads = next((name for name in tables[:20] if _is_of_roads(root / name, name)), None)
+    if roads is not None:
+        return Match(missing=(f"a table of labels alone; {roads} is one of road segments",))
+    looks = [(name, _look(root / name, name)) for name in tables[:20]]
+    found = [match for _, match in looks if match.ok]
+    if found:
+        return Match(met=found[0].met)
+    return Match(missing=looks[0][1].missing if looks else ("no .csv or .tsv file",))
+
+
+def _image_folder(base: Path, images: str | None) -> Path:
+    if images is None:
+        return base
+    for folder in (Path(images).expanduser(), base / images):
+        if folder.is_dir():
+            return folder
+    raise UsageError(f"the folder of images {images} does not exist.", hint="Mend --images.")
+
+
+def _is_of_roads(path: Path, name: str) -> bool:
+    """Whether a table gives labels to stretches of road rather than to images."""
+    from tlx_plugins.sources.road_tables import glance
+
+    table = glance(path, name)
+    return table is not None and table.columns.kind in {"segments", "sheet"}
+
+
 def _look(path: Path, name: str) -> Match:
     """Whether the first lines of a file are a table of labels."""
     from tlx_plugins.formats.csv_images import is_url
     from tlx_plugins.formats.csv_table import is_image_name, parse_table
+    from tlx_plugins.formats.csv_text import first_lines
 
     if path.name.lower() in _LISA:
         return Match(missing=(f"{name} is LISA's",))
+    if _is_of_roads(path, name):
+        return Match(missing=(f"{name} is a table of road segments",))
     try:
-        with path.open("rb") as file:
-            data = file.read(_FIRST_BYTES)
-        if len(data) == _FIRST_BYTES:
-            data = data[: data.rfind(b"\n") + 1] if b"\n" in data else b""
-        table = parse_table(data, path, CsvOptions(), frozenset())
+        table = parse_table(first_lines(path, _FIRST_BYTES), path, CsvOptions(), frozenset())
     except (OSError, DataError) as error:
         reason = error.message if isinstance(error, DataError) else str(error.strerror)
         return Match(missing=(f"{name} {reason}",))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tlx.fetched import FetchedImages
 from tlx.folder_walk import is_text, join, walk
 from tlx.media import IMAGE_SUFFIXES
 
 
 class Images:
-    """All images below a folder, found by path, by name, and by name without its end.
+    """All images below a folder, found by path, by name, by name without its end, by address.
 
     Args:
         root: The folder.
@@ -17,6 +18,7 @@ class Images:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.fetched = FetchedImages(root)
         self.paths: set[str] = set()
         self.by_name: dict[str, list[str]] = {}
         for folder, names in walk(root):
@@ -31,12 +33,16 @@ class Images:
         """The images that a cell may mean, relative to the root; one where it is clear.
 
         A path counts from the table's folder, then from the root, then by as many of its last
-        parts as agree with one image; a name without an image's end stands for any of them.
+        parts as agree with one image; a name without an image's end stands for any of them. An
+        address means the image that ``tlx fetch`` brought from it.
 
         Args:
             cell: What the table says.
             folder: The table's folder, relative to the root.
         """
+        if is_url(cell):
+            brought = self.fetched.find(cell)
+            return [] if brought is None else [brought]
         path = clean(cell)
         for place in (join(folder, path), path):
             if place in self.paths:

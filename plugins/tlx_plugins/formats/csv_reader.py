@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlx.bad_input import duplicate_action, duplicate_hint
@@ -43,19 +44,22 @@ class CsvReader:
     """Reads tables, each as a whole.
 
     Args:
-        images: The images below the root.
-        tables: Paths of the tables below the root, with what they hold.
+        base: The folder of the tables.
+        images: The images.
+        tables: Paths of the tables below their folder, with what they hold.
         options: The user's choices.
         context: Progress and issues.
     """
 
     def __init__(
         self,
+        base: Path,
         images: Images,
         tables: Sequence[tuple[str, Table]],
         options: CsvOptions,
         context: Context,
     ) -> None:
+        self.base = base
         self.images = images
         self.tables = tables
         self.options = options
@@ -177,7 +181,7 @@ class CsvReader:
         folder = self.file.rpartition("/")[0]
         uri: str | None = None
         if is_url(name):
-            uri = name
+            uri = self.images.fetched.find(name) or name
         elif not clean(name):
             self._report("no-image", f"{name!r} names no image.", line)
             return None
@@ -199,6 +203,9 @@ class CsvReader:
             header = None
             if uri in self.images.paths and self.options.image_sizes:
                 header = image_header(f"{self.images.root}/{uri}")
+                if header is None:
+                    message = f"the image {uri} cannot be read; its size stays open."
+                    self._report("unreadable-image", message, line, "kept")
             elif uri not in self.images.paths and not is_url(uri):
                 self.counts["missing-image"] = self.counts.get("missing-image", 0) + 1
             turned = header is not None and header.orientation != 1
@@ -399,7 +406,7 @@ class CsvReader:
         action: str = "skipped",
         hint: str | None = None,
     ) -> None:
-        place = str(self.images.root / self.file)
+        place = str(self.base / self.file)
         self.context.issues.report(Issue(code, message, place, line, action, hint))
 
 

@@ -205,7 +205,7 @@ def _refused(path: Path, columns: Columns, rows: Sequence[Row]) -> DataError:
             f"is a list of {len(rows)} addresses of images (column {titles[0]!r}); it says no "
             "labels.",
             place=path,
-            hint="Label the images first, and give the table that the labelling tool writes.",
+            hint=f"Bring the images here with: tlx fetch {path.name} -o images/",
         )
     if any(normal(title) == _LISA for title in titles):
         return DataError(

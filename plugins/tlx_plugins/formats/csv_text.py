@@ -76,6 +76,27 @@ def decode(data: bytes, encoding: str | None, path: Path) -> str:
     return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
 
 
+def first_lines(path: Path, size: int) -> bytes:
+    """Whole lines from the first ``size`` bytes of a table, as UTF-8 whatever Unicode it is in.
+
+    Raises:
+        OSError: If the file cannot be read.
+        DataError: If it is no Unicode text.
+    """
+    with path.open("rb") as file:
+        data = file.read(size)
+    if len(data) < size:
+        return decode(data, None, path).encode()
+    wide = data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    decoder = codecs.getincrementaldecoder("utf-16" if wide else "utf-8-sig")()
+    try:
+        # The last character may be cut in two.
+        text = decoder.decode(data)
+    except UnicodeError:
+        return decode(data, None, path).encode()
+    return text[: text.rfind("\n") + 1].encode()
+
+
 def rows_of(text: str, delimiter: str) -> Iterator[Row | BadRow]:
     """All rows that hold something; a bad one does not end the table."""
     if delimiter == " ":

@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
 from tlx.errors import DataError, UsageError
+from tlx.fetched import FetchedImages
 from tlx.media import IMAGE_SUFFIXES
 from tlx_plugins import safe_zip
 
@@ -212,12 +213,16 @@ class ImageFinder:
         self._folders: dict[str, bool] = {}
         self._stems: dict[str, dict[str, str]] = {}
         self._prefix = _relative(self.base, media_root)
+        self._fetched = FetchedImages(self.base)
         self._root = self.base.as_posix() + "/"
         self.any = _has_image(self.base)
         """Whether there is any image at all; without, nothing is looked for."""
 
     def find(self, subset: str, name: str) -> str | None:
         """The uri of an image, None if it is not there."""
+        if "://" in name:
+            brought = self._fetched.find(name)
+            return None if brought is None else self._prefix + brought
         if not self.any:
             return None
         for folder in self._places(subset):
@@ -235,6 +240,8 @@ class ImageFinder:
 
     def expected(self, subset: str, name: str) -> str:
         """The uri that an image would have in CVAT's export with images."""
+        if "://" in name:
+            return name
         inner = "" if self.named else "images/"
         return f"{self._prefix}{inner}{subset + '/' if subset else ''}{name}"
 

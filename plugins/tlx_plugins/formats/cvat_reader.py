@@ -23,10 +23,10 @@ from tlx_plugins.formats.cvat_files import ImageFinder, LabelFile, images_in_zip
 from tlx_plugins.formats.cvat_meta import Task, count_of, read_meta, typed
 from tlx_plugins.formats.cvat_parts import joined, whole_of
 from tlx_plugins.formats.cvat_shapes import ShapeReader, Size
-from tlx_plugins.formats.cvat_spill import Spill
 from tlx_plugins.formats.cvat_tracks import TrackReader, frames
 from tlx_plugins.formats.cvat_xml import Drawn, Image, Node, Track, TrackEnd, TrackShape
 from tlx_plugins.safe_zip import clean_name
+from tlx_plugins.spill import Spill
 
 if TYPE_CHECKING:
     from tlx_plugins.formats.cvat import CvatOptions

@@ -13,6 +13,7 @@ from typing import Literal
 from tlx.issues import Issue
 from tlx.media import encoded_image_size
 from tlx.model import Record
+from tlx.pixels import decoder_of, open_rgb
 from tlx_plugins.formats.tfrecord_media import image_kind
 
 Reencode = Literal["refuse", "png", "jpeg"]
@@ -54,7 +55,7 @@ def load(record: Record, path: str, reencode: Reencode) -> Picture | Issue:
         return Issue("no-image", message, path, hint=hint)
     kind = image_kind(data)
     if kind is None and reencode != "refuse":
-        converted = _converted(data, reencode)
+        converted = _converted(path, data, reencode)
         if converted is not None:
             data, kind = converted, reencode
     size = encoded_image_size(data)
@@ -77,12 +78,13 @@ def load(record: Record, path: str, reencode: Reencode) -> Picture | Issue:
     return Picture(data, kind, *size, hashlib.sha256(data).hexdigest().encode())
 
 
-def _converted(data: bytes, kind: Literal["png", "jpeg"]) -> bytes | None:
+def _converted(path: str, data: bytes, kind: Literal["png", "jpeg"]) -> bytes | None:
     from PIL import Image, UnidentifiedImageError
 
     out = BytesIO()
     try:
-        with Image.open(BytesIO(data)) as image:
+        raw = decoder_of(path) is not None
+        with open_rgb(path) if raw else Image.open(BytesIO(data)) as image:
             if kind == "jpeg":
                 image.convert("RGB").save(out, "JPEG", quality=_QUALITY)
             else:

@@ -28,8 +28,9 @@ class DriveuOptions(BadInputOptions):
 
     proxies: str | None = None
     """A folder for 8-bit copies of the images, absolute or relative to the working directory: the
-    16-bit Bayer TIFF become PNG that look right everywhere, and the dataset points to them. Copies
-    that are there are kept, so a second run is quick."""
+    16-bit Bayer TIFF become PNG that look right in any program, and the dataset points to them.
+    Copies that are there are kept, so a second run is quick. tlx itself does not need them: it
+    decodes the TIFF in training, prediction, drawing and viewing."""
 
     classes: Literal["state", "state+pictogram", "full"] = "state"
     """What tells classes apart. state: red, green, ...; state+pictogram: red-arrow_left, ...; full:

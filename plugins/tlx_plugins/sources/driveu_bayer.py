@@ -24,6 +24,8 @@ from tlx.errors import DataError, TlxError
 
 SUFFIXES = (".tiff", ".tif")
 """Endings of files that hold a mosaic."""
+MODES = ("I;16", "I;16B", "I;16L")
+"""Pillow's names for one channel of 16 bits."""
 
 
 def demosaic(mosaic: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint16]:
@@ -68,7 +70,7 @@ def decode_bayer(path: Path) -> npt.NDArray[np.uint8]:
     """
     try:
         with Image.open(path) as image:
-            if image.mode not in ("I;16", "I;16B", "I;16L"):
+            if image.mode not in MODES:
                 raise DataError(
                     f"is no 16-bit mosaic: its pixels are of Pillow's mode {image.mode}.",
                     place=path,
@@ -81,6 +83,15 @@ def decode_bayer(path: Path) -> npt.NDArray[np.uint8]:
         raise DataError("is smaller than one cell of the Bayer pattern.", place=path)
     picture: npt.NDArray[np.uint8] = np.minimum(demosaic(mosaic) >> 4, 255).astype(np.uint8)
     return picture
+
+
+def is_mosaic(path: Path) -> bool:
+    """Whether a file holds one channel of 16 bits; False where it cannot be read."""
+    try:
+        with Image.open(path) as image:
+            return image.mode in MODES
+    except (OSError, ValueError, SyntaxError, UnidentifiedImageError):
+        return False
 
 
 def write_proxy(image: Path, proxies: Path, uri: str) -> str:

@@ -1,24 +1,26 @@
-"""The frames of a DriveU label file as plain values, decoded one by one.
+"""The frames of a DriveU label file as plain values.
 
-A file is first indexed (`tlx_plugins.sources.driveu_json`, `tlx_plugins.sources.driveu_yaml`): an
-`Entry` knows the path and the time of its frame and where its text lies; `Entry.decode` makes the
-lights of it when the frame's turn in the sorted order has come, so that a file of the full size
-never stands in memory as objects.
+A file is first indexed (`tlx_plugins.sources.driveu_file`): an `Entry` knows the path and the time
+of its frame and where its text lies; the lights of it are decoded when the frame's turn in the
+sorted order has come, so that a file never stands in memory as a whole.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
 import re
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import NamedTuple
 
 from tlx.model import AttributeValue
 
-Fault = Callable[[str], None]
-"""Takes a sentence about a light or a value that cannot be used."""
+Fault = Callable[[str, int | None], None]
+"""Takes a sentence about an image or a light that cannot be used, and its line."""
+
+WINDOW = 4 << 20
+"""Bytes of a label file that are read at a time."""
+LONGEST_BLOCK = 64 << 20
+"""Bytes that one image may have before the file is taken for another kind."""
 
 _NUMERIC = frozenset({int, float, str})
 _DRIVE = re.compile(r"[A-Za-z]:")
@@ -41,7 +43,31 @@ class Frame(NamedTuple):
 
     lights: list[Light]
     attributes: dict[str, AttributeValue]
-    line: int | None = None
+
+
+class Block(NamedTuple):
+    """The text of one image in a label file.
+
+    Attributes:
+        data: In UTF-8.
+        start: Bytes before it in the file.
+        line: Its first line, counted from 1.
+    """
+
+    data: bytes
+    start: int
+    line: int
+
+
+class Head(NamedTuple):
+    """What is needed to sort an image: its path and time stamp as the file states them."""
+
+    path: object
+    time: object
+
+
+class Unusual(Exception):
+    """A label file is not laid out so that its images can be told apart block by block."""
 
 
 class Entry(NamedTuple):
@@ -50,18 +76,22 @@ class Entry(NamedTuple):
     Attributes:
         parts: City, route, sequence and file name.
         time: The time stamp, if it is a number.
-        file: The label file.
+        file: The number of the label file.
         place: Where in the file, in words.
-        content: What identifies the content, to tell a repetition from a contradiction.
-        decode: Makes the frame; takes what reports a fault.
+        line: The first line of its text, if it is known.
+        start: Where its text begins in the file, in bytes.
+        stop: Where its text ends.
+        content: The text itself, where it cannot be read again from the file.
     """
 
     parts: tuple[str, ...]
     time: float | None
-    file: Path
+    file: int
     place: str
-    content: bytes
-    decode: Callable[[Fault], Frame]
+    line: int | None
+    start: int = 0
+    stop: int = 0
+    content: bytes | None = None
 
     @property
     def group(self) -> str:
@@ -95,11 +125,6 @@ def last_parts(path: str) -> tuple[str, ...] | None:
     except UnicodeEncodeError:
         return None
     return parts
-
-
-def fingerprint(content: bytes | memoryview) -> bytes:
-    """What stands for the text of a frame, in 16 bytes."""
-    return hashlib.blake2b(content, digest_size=16).digest()
 
 
 def number(value: object) -> float | None:

@@ -5,25 +5,29 @@ Form of the file: ``python/dtld_parsing/driveu_dataset.py`` of github.com/julimu
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
-from functools import partial
 from pathlib import Path
+from typing import IO
 
 import msgspec
 
 from tlx.errors import DataError, Place
 from tlx.model import AttributeValue
 from tlx_plugins.sources.driveu_entries import (
-    Entry,
+    LONGEST_BLOCK,
+    WINDOW,
+    Block,
     Fault,
     Frame,
+    Head,
     Light,
-    fingerprint,
+    Unusual,
     frame_attributes,
-    last_parts,
-    number,
 )
 
+_KEY = b'"image_path"'
+_OPENING = re.compile(rb'(?:\xef\xbb\xbf)?\s*\{\s*"images"\s*:\s*\[\s*')
 _Plain = str | int | float | bool | None
 
 
@@ -68,13 +72,70 @@ _label = msgspec.json.Decoder(_Label)
 _loose = msgspec.json.Decoder(_LooseImage)
 
 
-def index(data: bytes, path: Path, fault: Fault) -> Iterator[Entry]:
-    """The frames of a file, in its order.
+def blocks(file: IO[bytes]) -> Iterator[Block]:
+    """The images of a file one after the other, a few megabytes at a time.
 
-    Args:
-        data: The text of the file in UTF-8.
-        path: The file, for messages.
-        fault: Told of a frame without a usable path.
+    Every image has one key ``image_path``, and the last brace before it opens the image, as long
+    as nothing with braces stands before it. Whether that holds shows when the block is decoded.
+
+    Raises:
+        Unusual: If the file begins or ends in another way.
+    """
+    window = file.read(WINDOW)
+    opening = _OPENING.match(window)
+    if opening is None:
+        raise Unusual
+    at, offset = opening.end(), 0
+    line = 1 + window.count(b"\n", 0, at)
+    while True:
+        key = window.find(_KEY, at)
+        following = window.find(_KEY, key + len(_KEY)) if key >= 0 else -1
+        if following < 0:
+            more = file.read(WINDOW)
+            if len(window) - at > LONGEST_BLOCK:
+                raise Unusual
+            if more:
+                offset += at
+                window, at = window[at:] + more, 0
+                continue
+            last = _last(window[at:])
+            if last:
+                yield Block(last, offset + at, line)
+            return
+        start = window.rfind(b"{", key, following)
+        comma = window.rfind(b",", at, start)
+        if comma < 0 or window[comma + 1 : start].strip():
+            raise Unusual
+        yield Block(window[at:comma], offset + at, line)
+        line += window.count(b"\n", at, start)
+        at = start
+
+
+def _last(tail: bytes) -> bytes:
+    """The last image, without what closes the file."""
+    for mark in (b"}", b"]"):
+        tail = tail.rstrip()
+        if not tail.endswith(mark):
+            raise Unusual
+        tail = tail[:-1]
+    return tail.rstrip()
+
+
+def head(data: bytes) -> Head:
+    """Path and time stamp of an image.
+
+    Raises:
+        ValueError: If the block is no image; says why.
+    """
+    try:
+        found = _head.decode(data)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ValueError(str(error)) from error
+    return Head(found.image_path, found.time_stamp)
+
+
+def whole(data: bytes, path: Path) -> Iterator[tuple[str, bytes]]:
+    """The place and text of each image of a file that is read as a whole.
 
     Raises:
         DataError: If the file is no JSON, or has no list ``images``.
@@ -88,18 +149,13 @@ def index(data: bytes, path: Path, fault: Fault) -> Iterator[Entry]:
             hint="The file may be cut off: unpack or download it again.",
         ) from error
     for position, raw in enumerate(images):
-        place = f"$.images[{position}]"
-        try:
-            head = _head.decode(raw)
-        except (msgspec.DecodeError, RecursionError) as error:
-            fault(f"{place}: {error}")
-            continue
-        parts = last_parts(head.image_path)
-        if parts is None:
-            fault(f"{place}: {head.image_path!r} is no path of an image (City/Route/Sequence/file)")
-            continue
-        decode = partial(_decode, raw, place)
-        yield Entry(parts, number(head.time_stamp), path, place, fingerprint(raw), decode)
+        yield f"$.images[{position}]", bytes(raw)
+
+
+def place(position: int, line: int) -> str:
+    """Where an image is, in words."""
+    del line
+    return f"$.images[{position}]"
 
 
 def _line_of(data: bytes, error: Exception) -> int | None:
@@ -108,18 +164,23 @@ def _line_of(data: bytes, error: Exception) -> int | None:
     return data.count(b"\n", 0, int(tail)) + 1 if tail.isascii() and tail.isdigit() else None
 
 
-def _decode(raw: msgspec.Raw, place: str, fault: Fault) -> Frame:
-    """The frame of an entry; a label that cannot be used costs itself only."""
+def frame(data: bytes, place: str, line: int | None, fault: Fault, *, is_text: bool) -> Frame:
+    """The frame of an image; a label that cannot be used costs itself only.
+
+    Raises:
+        DataError: If the image has no list of labels.
+    """
+    del is_text  # An image of this version is always text.
     try:
-        image = _image.decode(raw)
+        image = _image.decode(data)
     except (msgspec.DecodeError, RecursionError) as error:
-        return _decode_loosely(raw, place, error, fault)
+        return _loosely(data, place, line, error, fault)
     return Frame([_light(label) for label in image.labels], _attributes(image))
 
 
-def _decode_loosely(raw: msgspec.Raw, place: str, error: Exception, fault: Fault) -> Frame:
+def _loosely(data: bytes, place: str, line: int | None, error: Exception, fault: Fault) -> Frame:
     try:
-        labels = _loose.decode(raw).labels
+        labels = _loose.decode(data).labels
     except (msgspec.DecodeError, RecursionError):
         # Without its list of labels the image is not a negative: the caller leaves it out.
         raise DataError(f"{place}: {error}") from error
@@ -128,9 +189,8 @@ def _decode_loosely(raw: msgspec.Raw, place: str, error: Exception, fault: Fault
         try:
             lights.append(_light(_label.decode(label)))
         except (msgspec.DecodeError, RecursionError) as reason:
-            fault(f"{place}.labels[{position}]: {reason}")
-    values = msgspec.json.decode(raw)
-    return Frame(lights, frame_attributes(values))
+            fault(f"{place}.labels[{position}]: {reason}", line)
+    return Frame(lights, frame_attributes(msgspec.json.decode(data)))
 
 
 def _attributes(image: _Image) -> dict[str, AttributeValue]:

@@ -9,21 +9,24 @@ Every scalar is taken as text, so that the digits of an identity stay digits.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
+import msgspec
 
 from tlx.errors import DataError, Place
 from tlx.model import AttributeValue
 from tlx_plugins.sources.driveu_entries import (
-    Entry,
+    LONGEST_BLOCK,
+    WINDOW,
+    Block,
     Fault,
     Frame,
+    Head,
     Light,
-    fingerprint,
+    Unusual,
     frame_attributes,
-    last_parts,
     number,
 )
 from tlx_plugins.sources.driveu_identity import from_digits
@@ -38,6 +41,19 @@ _SCALAR = r"(?:[\w.+-]+|'[\w.+-]*'|\"[\w.+-]*\")"
 _FLOW = re.compile(rf"\s*- *\{{\s*(\w+: +{_SCALAR}\s*(?:,\s*\w+: +{_SCALAR}\s*)*)\}}\s*")
 _FLOW_FIELD = re.compile(rf"(\w+): +({_SCALAR})")
 _DEPTH = 16
+_SIDES = ("x", "y", "width", "height")
+
+# The form in which all images of the data set are written, of which nothing needs a second look.
+_USUAL_LINE = r"\w+: +[\w./+-]+\r?\n"
+_USUAL_LIGHT = r" *- \{\w+: [\w.+-]+(?:,\s+\w+: [\w.+-]+)*\}\r?\n"
+_USUAL = re.compile(
+    rf"- (?:{_USUAL_LINE}(?:  {_USUAL_LINE})*  )?"
+    rf"objects:(?: +\[\]\r?\n|\r?\n(?:{_USUAL_LIGHT})+)(?:  {_USUAL_LINE})*\s*",
+    re.ASCII,
+)
+_USUAL_FIELD = re.compile(r"^(?:- |  )(\w+): +([\w./+-]+)", re.ASCII | re.MULTILINE)
+_BRACES = re.compile(r"\{([^}]*)\}")
+_PAIR = re.compile(r"(\w+): ([\w.+-]+)", re.ASCII)
 
 Values = dict[str, Any]
 
@@ -46,39 +62,54 @@ class _OtherForm(Exception):
     """The lines of an image do not have the plain form."""
 
 
-def index(data: bytes, path: Path, fault: Fault) -> Iterator[Entry]:
-    """The frames of a file, in its order.
+def blocks(file: IO[bytes]) -> Iterator[Block]:
+    """The images of a file one after the other, a few megabytes at a time.
 
-    Args:
-        data: The text of the file in UTF-8.
-        path: The file, for messages.
-        fault: Told of an image that cannot be read or has no usable path.
+    Raises:
+        Unusual: If the images do not begin at the start of a line.
+    """
+    window = file.read(WINDOW).removeprefix(b"\xef\xbb\xbf")
+    offset = file.tell() - len(window)
+    starts = [match.start() for match in _ITEM.finditer(window)]
+    if not starts or not _PREAMBLE.match(window[: starts[0]]):
+        raise Unusual
+    line = 1 + window.count(b"\n", 0, starts[0])
+    while True:
+        more = file.read(WINDOW)
+        stops = starts[1:] if more else [*starts[1:], len(window)]
+        for start, stop in zip(starts, stops, strict=False):
+            data = window[start:stop]
+            yield Block(data, offset + start, line)
+            line += data.count(b"\n")
+        if not more:
+            return
+        if len(window) - starts[-1] > LONGEST_BLOCK:
+            raise Unusual
+        # An item may begin in the last bytes of a window, so the last one is looked at again.
+        offset += starts[-1]
+        window = window[starts[-1] :] + more
+        starts = [match.start() for match in _ITEM.finditer(window)]
+
+
+def head(data: bytes) -> Head:
+    """Path and time stamp of an image; its lights are passed over.
+
+    Raises:
+        ValueError: If the block is no image; says why.
+    """
+    try:
+        values = _head(data)
+    except _OtherForm:
+        values = _by_library(data)
+    return Head(values.get("path"), values.get("time_stamp"))
+
+
+def whole(data: bytes, path: Path) -> Iterator[tuple[str, bytes]]:
+    """The place and the values, packed, of each image of a file that is read as a whole.
 
     Raises:
         DataError: If the file is no YAML sequence.
     """
-    starts = [match.start() for match in _ITEM.finditer(data)]
-    if not starts or not _PREAMBLE.match(data[: starts[0]]):
-        yield from _index_whole(data, path, fault)
-        return
-    line = data.count(b"\n", 0, starts[0]) + 1
-    for start, stop in zip(starts, [*starts[1:], len(data)], strict=True):
-        block = data[start:stop]
-        place = f"line {line}"
-        values: Values | None
-        try:
-            values = _head(block)
-        except _OtherForm:
-            values = _by_library(block, place, fault)
-        if values is not None:
-            entry = _entry(values, path, place, block, line, fault)
-            if entry is not None:
-                yield entry
-        line += block.count(b"\n")
-
-
-def _index_whole(data: bytes, path: Path, fault: Fault) -> Iterator[Entry]:
-    """Files whose images do not begin at the start of a line: PyYAML reads all at once."""
     images = _load(data, path)
     if not isinstance(images, list):
         raise DataError(
@@ -86,49 +117,44 @@ def _index_whole(data: bytes, path: Path, fault: Fault) -> Iterator[Entry]:
             place=path,
         )
     for position, values in enumerate(images):
-        place = f"image {position}"
-        if not isinstance(values, dict):
-            fault(f"{place} is no mapping")
-            continue
-        content = repr(values).encode(errors="replace")
-        decode = partial(_frame, values, place, None)
-        entry = _named(values, path, place, content, decode, fault)
-        if entry is not None:
-            yield entry
+        yield f"image {position}", msgspec.msgpack.encode(values)
 
 
-def _entry(
-    values: Values, path: Path, place: str, block: bytes, line: int, fault: Fault
-) -> Entry | None:
-    return _named(values, path, place, block, partial(_decode, block, place, line), fault)
+def packed_head(data: bytes) -> Head:
+    """Path and time stamp of an image whose values are packed.
+
+    Raises:
+        ValueError: If it is no mapping.
+    """
+    values = msgspec.msgpack.decode(data)
+    if not isinstance(values, dict):
+        raise ValueError("is no mapping")  # noqa: TRY004 - one kind of fault for the caller
+    return Head(values.get("path"), values.get("time_stamp"))
 
 
-def _named(
-    values: Values,
-    path: Path,
-    place: str,
-    content: bytes,
-    decode: Callable[[Fault], Frame],
-    fault: Fault,
-) -> Entry | None:
-    image = values.get("path")
-    parts = last_parts(image) if isinstance(image, str) else None
-    if parts is None:
-        fault(f"{place}: {image!r} is no path of an image (City/Route/Sequence/file)")
-        return None
-    return Entry(parts, number(values.get("time_stamp")), path, place, fingerprint(content), decode)
+def place(position: int, line: int) -> str:
+    """Where an image is, in words."""
+    del position
+    return f"line {line}"
 
 
-def _decode(block: bytes, place: str, line: int, fault: Fault) -> Frame:
+def frame(data: bytes, place: str, line: int | None, fault: Fault, *, is_text: bool) -> Frame:
+    """The frame of an image; a light that cannot be used costs itself only.
+
+    Args:
+        data: Its text, or its values packed.
+        place: Where it is, in words.
+        line: Its first line.
+        fault: Told of a light that cannot be used.
+        is_text: Which of the two ``data`` is.
+
+    Raises:
+        DataError: If the image has no list of objects.
+    """
     try:
-        values = read_plain(block)
-    except _OtherForm:
-        found = _by_library(block, place, fault)
-        values = found if found is not None else {}
-    return _frame(values, place, line, fault)
-
-
-def _frame(values: Values, place: str, line: int | None, fault: Fault) -> Frame:
+        values = _values(data) if is_text else msgspec.msgpack.decode(data)
+    except ValueError as error:
+        raise DataError(f"{place}: {error}") from error
     objects = values.get("objects")
     if objects in ("", "~", "null"):
         objects = []
@@ -140,18 +166,28 @@ def _frame(values: Values, place: str, line: int | None, fault: Fault) -> Frame:
         try:
             lights.append(_light(values_of_light))
         except ValueError as error:
-            fault(f"{place}, object {position}: {error}")
-    return Frame(lights, frame_attributes(values), line)
+            fault(f"{place}, object {position}: {error}", line)
+    return Frame(lights, frame_attributes(values))
+
+
+def _values(data: bytes) -> Values:
+    usual = read_usual(data)
+    if usual is not None:
+        return usual
+    try:
+        return read_plain(data)
+    except _OtherForm:
+        return _by_library(data)
 
 
 def _light(values: object) -> Light:
     if not isinstance(values, dict):
         raise ValueError("is no mapping")  # noqa: TRY004 - one kind of fault for the caller
-    corners = [number(values.get(name)) for name in ("x", "y", "width", "height")]
-    missing = [n for n, v in zip(("x", "y", "width", "height"), corners, strict=True) if v is None]
-    if missing:
+    corners = [number(values.get(name)) for name in _SIDES]
+    x, y, width, height = corners
+    if x is None or y is None or width is None or height is None:
+        missing = [name for name, value in zip(_SIDES, corners, strict=True) if value is None]
         raise ValueError(f"{', '.join(missing)} is no number")
-    x, y, width, height = (value for value in corners if value is not None)
     identity = values.get("class_id")
     stated: Mapping[str, AttributeValue] = from_digits(identity if _is_text(identity) else "")
     unique, track = values.get("unique_id"), values.get("track_id")
@@ -177,6 +213,27 @@ def _head(block: bytes) -> Values:
         values.update(_field(_text(raw)))
     if "path" not in values:
         raise _OtherForm
+    return values
+
+
+def read_usual(block: bytes) -> Values | None:
+    """The fields of one image in the form that the data set has; None for any other."""
+    if not block.isascii():
+        return None
+    text = block.decode("ascii")
+    if not _USUAL.fullmatch(text):
+        return None
+    pairs = _USUAL_FIELD.findall(text)
+    values: Values = dict(pairs)
+    lights = []
+    for inside in _BRACES.findall(text):
+        light = dict(_PAIR.findall(inside))
+        if len(light) != inside.count(":"):
+            return None
+        lights.append(light)
+    if len(values) != len(pairs) or "objects" in values:
+        return None
+    values["objects"] = lights
     return values
 
 
@@ -252,16 +309,14 @@ def _flow(line: str) -> dict[str, str]:
     return values
 
 
-def _by_library(block: bytes, place: str, fault: Fault) -> Values | None:
+def _by_library(block: bytes) -> Values:
     try:
         found = _load(block, None)
     except DataError as error:
-        fault(f"{place}: {error.message}")
-        return None
+        raise ValueError(error.message.rstrip(".")) from error
     if isinstance(found, list) and len(found) == 1 and isinstance(found[0], dict):
         return found[0]
-    fault(f"{place}: is no mapping with the keys path and objects")
-    return None
+    raise ValueError("is no mapping with the keys path and objects")
 
 
 def _load(data: bytes, path: Path | None) -> Any:

@@ -22,7 +22,8 @@ class LabelboxOptions(BadInputOptions):
 
     images: str | None = None
     """A folder with the images: each row is matched by its external id, its global key or the file
-    name at the end of its URL. Without it images stay where their URLs say; nothing is ever
+    name at the end of its URL, or by the URL itself in a folder that tlx fetch has made. Without
+    it images stay where their URLs say; nothing is ever
     fetched. Frames of a video lie in a folder named like it, with the number at the end of their
     names, counted from 1."""
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
+from tlx.fetched import FetchedImages
 from tlx.media import IMAGE_SUFFIXES
 
 
@@ -44,6 +45,7 @@ class LocalImages:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.fetched = FetchedImages(root)
         self.paths: dict[str, str] = {}
         self.by_name: dict[str, list[str]] = {}
         self.by_stem: dict[str, list[str]] = {}

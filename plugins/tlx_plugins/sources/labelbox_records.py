@@ -224,6 +224,9 @@ class RecordMaker:
         """The local image of a data row; None if there is none, which is reported."""
         if self.images is None:
             return None
+        brought = self.images.fetched.find(data.row_data or "")
+        if brought is not None:
+            return brought
         names = _names(data)
         try:
             found = self.images.find(names)

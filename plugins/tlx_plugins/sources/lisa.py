@@ -305,7 +305,7 @@ class _Reader:
                 header = image_header(f"{root}/{uri}")
                 unsized += header is None
                 line = frame_rows[0].line if frame_rows else None
-                ground = self._ground(header, uri, line)
+                ground = self._ground(header, uri, file, line)
             if ground is None:
                 continue
             size = ground.stored
@@ -324,13 +324,15 @@ class _Reader:
             message = f"{unsized} of {len(on_disk)} images of {clip.key} have no readable header."
             self._report("unreadable-image", message, file, "kept")
 
-    def _ground(self, header: ImageHeader | None, uri: str, line: int | None) -> Ground | None:
+    def _ground(
+        self, header: ImageHeader | None, uri: str, file: str, line: int | None
+    ) -> Ground | None:
         """The pixels that the labels of a frame count; None leaves the frame out."""
 
         def report(code: str, message: str, action: str, hint: str) -> None:
-            self._report(code, message, uri, action, hint, line=line)
+            self._report(code, message, file, action, hint, line=line)
 
-        return ground_of(header, None, self.options.exif, "this frame", report)
+        return ground_of(header, None, self.options.exif, f"the frame {uri}", report)
 
     def _objects(
         self, rows: list[Row], size: tuple[int, int] | None, file: str

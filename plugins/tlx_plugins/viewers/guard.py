@@ -17,13 +17,17 @@ What goes out carries a content security policy, so that the page can load nothi
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import html
 import re
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from http.cookies import CookieError, SimpleCookie
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote, urlencode
+
+from tlx.pixels import viewable
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -99,6 +103,8 @@ class Guard:
                 message = {**message, "headers": [*message.get("headers", ()), *own]}
             await send(message)
 
+        if str(scope["path"]).rstrip("/") == "/media":
+            scope = await asyncio.to_thread(_with_viewable, scope, query)
         await self.application(scope, receive, send_with_policy)
 
     def _foreign(self, scope: Message, headers: dict[str, str]) -> int | None:
@@ -156,6 +162,19 @@ class Guard:
         page = f'<!doctype html><meta http-equiv="refresh" content="0;url={html.escape(target)}">'
         kind = (b"content-type", b"text/html; charset=utf-8")
         await _answer(send, 200, [kind, *own], page.encode())
+
+
+def _with_viewable(scope: Message, query: dict[str, list[str]]) -> Message:
+    """The request with a picture that a browser shows in place of raw sensor data."""
+    asked = query["filepath"]
+    try:
+        shown = [str(viewable(Path(name))) for name in asked]
+    except OSError:  # The server says so itself.
+        return scope
+    if shown == asked:
+        return scope
+    changed = urlencode({**query, "filepath": shown}, doseq=True)
+    return {**scope, "query_string": changed.encode("latin-1")}
 
 
 def _headers(scope: Message) -> dict[str, str]:

@@ -35,6 +35,12 @@ class Picture:
     size: tuple[int, int] = (200, 100)
     orientation: int = 1
     folder: str = ""
+    slash: str = "/"
+
+    @property
+    def written(self) -> str:
+        """How the label file names it; with backslashes by a Windows program."""
+        return f"{self.folder}{self.slash}{self.name}" if self.folder else self.name
 
 
 PLAIN = (
@@ -104,7 +110,8 @@ def _lisa(root: Path, pictures: Sequence[Picture]) -> None:
         "Origin track frame number"
     )
     rows = [
-        f"dayTest/{_lisa_name(p)};{tag};{';'.join(f'{v:g}' for v in box)};a.mp4;{i};a.mp4;{i}"
+        f"dayTest{p.slash}{_lisa_name(p)};{tag};{';'.join(f'{v:g}' for v in box)}"
+        f";a.mp4;{i};a.mp4;{i}"
         for i, p in enumerate(pictures)
         for tag, box in p.boxes
     ]
@@ -124,10 +131,14 @@ _STATES = {"go": "green", "stop": "red"}
 _CLIP = "Berlin/Berlin1/2015-04-17_10-50-05"
 
 
+def _clip(picture: Picture) -> str:
+    return f"{_CLIP}/{picture.name}".replace("/", picture.slash)
+
+
 def _driveu_json(root: Path, pictures: Sequence[Picture]) -> None:
     images = [
         {
-            "image_path": f"./{_CLIP}/{p.name}",
+            "image_path": _clip(p),
             "time_stamp": float(i),
             "labels": [
                 {"x": b[0], "y": b[1], "w": b[2] - b[0], "h": b[3] - b[1], "unique_id": 1,
@@ -150,22 +161,26 @@ def _driveu_yaml(root: Path, pictures: Sequence[Picture]) -> None:
                 f"  - {{x: {b[0]:g}, y: {b[1]:g}, width: {b[2] - b[0]:g}, height: {b[3] - b[1]:g}, "
                 f"class_id: {digits.get(tag, tag)}, unique_id: 1, track_id: T_1}}\n"
             )
-        text += f"  path: /a/{_CLIP}/{p.name}\n  time_stamp: {i}.5\n"
+        text += f"  path: /a/{_clip(p)}\n  time_stamp: {i}.5\n"
     _put(root / "DTLD_all.yml", text)
+
+
+def _twin(picture: Picture, number: int) -> int:
+    """The number of the first box that says the same."""
+    return list(map(repr, picture.boxes)).index(repr(picture.boxes[number]))
 
 
 def _labelbox(root: Path, pictures: Sequence[Picture]) -> None:
     lines = []
     for p in pictures:
         things = [
-            {"feature_id": f"f{n}", "name": tag, "annotation_kind": "ImageBoundingBox",
+            {"feature_id": f"f{_twin(p, n)}", "name": tag, "annotation_kind": "ImageBoundingBox",
              "bounding_box": {"top": b[1], "left": b[0], "height": b[3] - b[1],
                               "width": b[2] - b[0]}}
             for n, (tag, b) in enumerate(p.boxes)
         ]  # fmt: skip
-        name = f"{p.folder}/{p.name}" if p.folder else p.name
         row = {
-            "data_row": {"id": f"r{name}", "external_id": name, "row_data": f"https://h.test/{name}"},
+            "data_row": {"id": f"r{p.written}", "external_id": p.written, "row_data": f"https://h.test/{p.written}"},
             "media_attributes": {"height": _upright(p)[1], "width": _upright(p)[0],
                                  "mime_type": "image/jpeg"},
             "projects": {"p": {"name": "p", "labels": [
@@ -187,8 +202,7 @@ def _cvat(root: Path, pictures: Sequence[Picture]) -> None:
     text += "</labels></task></meta>\n"
     for i, p in enumerate(pictures):
         w, h = _upright(p)
-        name = f"{p.folder}/{p.name}" if p.folder else p.name
-        text += f'<image id="{i}" name="{name}" width="{w}" height="{h}">\n'
+        text += f'<image id="{i}" name="{p.written}" width="{w}" height="{h}">\n'
         for tag, b in p.boxes:
             text += (
                 f'<box label="{tag}" source="manual" occluded="0" xtl="{b[0]}" ytl="{b[1]}" '
@@ -206,14 +220,12 @@ def _coco(root: Path, pictures: Sequence[Picture]) -> None:
         "annotations": [],
     }
     for i, p in enumerate(pictures):
-        name = f"{p.folder}/{p.name}" if p.folder else p.name
         w, h = _upright(p)
-        value["images"].append({"id": i, "file_name": name, "width": w, "height": h})
+        value["images"].append({"id": i, "file_name": p.written, "width": w, "height": h})
         for n, (tag, b) in enumerate(p.boxes):
             bbox = [b[0], b[1], b[2] - b[0], b[3] - b[1]]
-            twin = p.boxes.index((tag, b)) if b == b else n
             value["annotations"].append(
-                {"id": 100 * i + twin, "image_id": i, "category_id": ids.get(tag, 99),
+                {"id": 100 * i + _twin(p, n), "image_id": i, "category_id": ids.get(tag, 99),
                  "bbox": bbox, "iscrowd": 0}
             )  # fmt: skip
     _put(root / "annotations/instances.json", json.dumps(value, indent=1, ensure_ascii=False))
@@ -222,7 +234,7 @@ def _coco(root: Path, pictures: Sequence[Picture]) -> None:
 def _voc(root: Path, pictures: Sequence[Picture]) -> None:
     for p in pictures:
         w, h = _upright(p)
-        text = f'<annotation pixel_base="0">\n<filename>{p.name}</filename>\n'
+        text = f'<annotation pixel_base="0">\n<filename>{p.written}</filename>\n'
         text += f"<size><width>{w}</width><height>{h}</height><depth>3</depth></size>\n"
         for tag, b in p.boxes:
             text += f"<object>\n<name>{tag}</name>\n<bndbox><xmin>{b[0]}</xmin><ymin>{b[1]}</ymin>"
@@ -248,8 +260,7 @@ def _yolo(root: Path, pictures: Sequence[Picture]) -> None:
 def _csv(root: Path, pictures: Sequence[Picture]) -> None:
     rows = ["filename,class,xmin,ymin,xmax,ymax"]
     for p in pictures:
-        name = f"{p.folder}/{p.name}" if p.folder else p.name
-        rows += [f"{name},{tag},{','.join(map(str, b))}" for tag, b in p.boxes]
+        rows += [f"{p.written},{tag},{','.join(map(str, b))}" for tag, b in p.boxes]
     _put(root / "labels.csv", "\n".join([*rows, ""]))
 
 
@@ -257,10 +268,9 @@ def _tfrecord(root: Path, pictures: Sequence[Picture]) -> None:
     with closing(RecordFile(root / "train.record", "none")) as file:
         for p in pictures:
             w, h = _upright(p)
-            name = f"{p.folder}/{p.name}" if p.folder else p.name
             path = root / ".." / f"{root.name} pictures" / (p.folder or ".") / p.name
             entries = [
-                bytes_entry("image/filename", [name.encode()]),
+                bytes_entry("image/filename", [p.written.encode()]),
                 bytes_entry("image/object/class/text", [tag.encode() for tag, _ in p.boxes]),
                 integer_entry("image/width", [w]),
                 integer_entry("image/height", [h]),

@@ -43,6 +43,7 @@ class FaultyServer(ThreadingHTTPServer):
         self.seen: dict[str, str | None] = {}
         self.times: dict[str, list[float]] = {}
         self.pictures: dict[str, bytes] = {}
+        self.proxy_logins: list[str | None] = []
         self.etags: dict[str, str] = {}
         self.pause = 0.0
         self.open_gate = threading.Event()
@@ -72,6 +73,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         path = urlsplit(self.path).path
+        if self.path.startswith("http:"):
+            self.server.proxy_logins.append(self.headers.get("Proxy-Authorization"))
         with self.server.lock:
             self.server.hits[path] += 1
             self.server.ranges.setdefault(path, []).append(self.headers.get("Range"))
@@ -238,6 +241,16 @@ class _Handler(BaseHTTPRequestHandler):
     def on_drip(self, path: str) -> None:
         """Headers byte by byte: never late, never done."""
         self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+        while not self.server.open_gate.wait(0.05):
+            self.wfile.write(b"a")
+            self.wfile.flush()
+        self.close_connection = True
+
+    def on_trickle(self, path: str) -> None:
+        """A byte now and then: never late, hardly ever done."""
+        self.send_response(200)
+        self.send_header("Content-Length", "1000")
+        self.end_headers()
         while not self.server.open_gate.wait(0.05):
             self.wfile.write(b"a")
             self.wfile.flush()

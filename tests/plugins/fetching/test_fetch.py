@@ -165,13 +165,7 @@ def test_private_addresses_are_refused_also_behind_a_redirect(
     assert not server.hits
     # As if the first host were public and the second, which it leads to, were not.
     public = client.is_public
-    asked: list[str] = []
-
-    def first_is_public(address: str) -> bool:
-        asked.append(address)
-        return len(asked) == 1 or public(address)
-
-    monkeypatch.setattr(client, "is_public", first_is_public)
+    monkeypatch.setattr(client, "is_public", lambda a: not server.hits or public(a))
     led = f"{server.url}/inside/1.jpg"
     result = fetch(tmp_path, [led], allow_private=False, attempts=1)
     assert result["rows"][led]["reason"] == "private-address"
@@ -264,7 +258,7 @@ def test_a_folder_of_something_else_is_left_alone(server: Any, tmp_path: Path) -
 
 def test_a_dry_run_asks_nobody_and_writes_nothing(server: Any, tmp_path: Path) -> None:
     result = fetch(tmp_path, [f"{server.url}/img/1.jpg", "ftp://x/y"], dry_run=True)
-    assert "2 would be fetched" in result["said"]
+    assert "2 would be fetched;" in result["said"]
     assert not server.hits
     assert not (tmp_path / "images").exists()
 
@@ -284,3 +278,58 @@ def test_the_rate_of_one_host_is_kept(server: Any, tmp_path: Path) -> None:
     fetch(tmp_path, urls, rate=20.0)
     times = sorted(t for url in urls for t in server.times[url.removeprefix(server.url)])
     assert times[-1] - times[0] >= 5 / 20 - 0.02
+
+
+def test_a_trickle_is_broken_off(
+    server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tlx_plugins.fetching import transfer
+
+    monkeypatch.setattr(transfer, "_SLOW_SPAN", 0.4)
+    url = f"{server.url}/trickle/1.jpg"
+    result = fetch(tmp_path, [url], attempts=1)
+    assert result["rows"][url]["reason"] == "too-slow"
+
+
+def test_an_interrupted_run_ends_at_once_and_keeps_what_came(server: Any, tmp_path: Path) -> None:
+    urls = [f"{server.url}/img/{n}.jpg" for n in range(5)] + [f"{server.url}/stalled/x.jpg"]
+    listing = tmp_path / "urls.txt"
+    listing.write_text("\n".join(urls))
+    command = [sys.executable, "-c", "import sys; from tlx.cli import main; sys.exit(main())",
+               "fetch", str(listing), "-o", str(tmp_path / "images"), "--allow-private",
+               "--timeout", "600", "--rate", "0"]  # fmt: skip
+    job = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ})
+    deadline = time.monotonic() + 60
+    while len(list((tmp_path / "images").glob("*.jpg"))) < 5 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    while not server.hits["/stalled/x.jpg"] and time.monotonic() < deadline:
+        time.sleep(0.02)
+    job.send_signal(signal.SIGINT)
+    _, said = job.communicate(timeout=60)
+    assert job.returncode == 130
+    assert "Run it again to go on" in said
+    with (tmp_path / "images" / "fetch-report.csv").open() as file:
+        states = [row["status"] for row in csv.DictReader(file)]
+    assert states == ["fetched"] * 5 + ["left"]
+
+
+def test_a_report_never_covers_anything_else(server: Any, tmp_path: Path) -> None:
+    url = f"{server.url}/img/1.jpg"
+    with pytest.raises(UsageError, match="exists already"):
+        fetch(tmp_path, [url], report=tmp_path / "urls.txt")
+    assert (tmp_path / "urls.txt").read_text() == url
+    for _ in range(2):
+        fetch(tmp_path, [url], report=tmp_path / "report.csv")
+
+
+def test_it_asks_through_the_proxy_of_the_environment(
+    server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", f"http://user:word@{server.url.removeprefix('http://')}")
+    monkeypatch.setenv("no_proxy", "")
+    fetch(tmp_path, ["http://pictures.invalid/img/5.jpg"], allow_private=False)
+    assert server.hits == {"/img/5.jpg": 1}
+    assert server.proxy_logins == ["Basic dXNlcjp3b3Jk"]
+    monkeypatch.setenv("http_proxy", "socks5://127.0.0.1:1")
+    with pytest.raises(UsageError, match="proxy of the environment"):
+        fetch(tmp_path, ["http://pictures.invalid/img/6.jpg"])

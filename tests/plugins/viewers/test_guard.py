@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import MutableMapping
+from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlencode
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from tlx_plugins.viewers.guard import Guard
 
@@ -57,6 +61,31 @@ def ask(
         return start["code"], {}, b""
     answered = {n.decode(): v.decode() for n, v in start["headers"]}
     return start["status"], answered, sent[1]["body"]
+
+
+def test_raw_sensor_data_goes_out_as_a_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    raw = tmp_path / "a b" / "DE_1_k0.tiff"
+    raw.parent.mkdir()
+    Image.fromarray(np.full((4, 6), 1600, np.uint16)).save(raw)
+    asked: list[str] = []
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        asked.append(parse_qs(scope["query_string"].decode())["filepath"][0])
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"yes"})
+
+    door = Guard(application, port=PORT, token=TOKEN, media={str(raw), IMAGE})
+    for name in (str(raw), IMAGE):
+        query = urlencode({"filepath": name})
+        assert ask("/media", KNOWN, door=door, query=query)[0] == 200
+    with Image.open(asked[0]) as image:
+        assert (image.format, image.size, image.getpixel((1, 1))) == ("JPEG", (6, 4), (100,) * 3)
+    assert asked[0].startswith(str(tmp_path / "cache"))
+    assert asked[1] == IMAGE
+    assert ask("/media", KNOWN, door=door, query=urlencode({"filepath": asked[0]}))[0] == 403
 
 
 def test_the_token_opens_the_page_and_leaves_the_address() -> None:

@@ -8,6 +8,7 @@ process may import the modules that say so (`families`), and no other.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,6 +22,7 @@ def run(job: Mapping[str, Any], channel: Channel) -> Mapping[str, Any]:
         WorkerError: With what is wrong.
         Cancelled: If the host wants it to end.
     """
-    from . import jobs
-
-    return jobs.run(job, channel)
+    # The backend `tfvision` has its own loop, over TensorFlow's Model Garden.
+    name = ".garden" if job.get("backend") == "tfvision" else ".jobs"
+    result: Mapping[str, Any] = importlib.import_module(name, __package__).run(job, channel)
+    return result

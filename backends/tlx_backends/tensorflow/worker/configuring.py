@@ -30,7 +30,7 @@ class Configured:
     warnings: list[str] = field(default_factory=list)
 
 
-def configure(job: Mapping[str, Any]) -> Configured:
+def configure(job: Mapping[str, Any], channel: Channel) -> Configured:
     """The configuration of a training job.
 
     Raises:
@@ -39,7 +39,9 @@ def configure(job: Mapping[str, Any]) -> Configured:
     """
     training = _training(job)
     if job.get("config"):
-        message, lines = user_config.complete(Path(job["config"]), job["classes"], training)
+        message, lines = user_config.complete(
+            Path(job["config"]), job["classes"], training, channel
+        )
         return Configured(message, lines)
     chosen = family(str(job["model"]))
     size = int(job["size"][-1])
@@ -111,7 +113,7 @@ def _tell_anchors(found: Configured, measured: anchors.Anchors, share: float) ->
     if share < _LOW_COVERAGE:
         found.warnings.append(
             f"{1 - share:.0%} of the boxes fit no anchor, most of them too small; a larger "
-            "--size or tiles would help"
+            "--side or tiles would help"
         )
 
 
@@ -195,7 +197,7 @@ def tell(found: Configured, channel: Channel) -> None:
 
 def write_config(job: Mapping[str, Any], channel: Channel) -> dict[str, Any]:
     """The job ``config``: make a configuration, build its network, write it."""
-    found = configure(job)
+    found = configure(job, channel)
     tell(found, channel)
     channel.emit("phase", name="build")
     network.build(found.message)

@@ -113,7 +113,7 @@ def _serving(model: Any, config: Any) -> Any:
 
     module = Serving()
     spec = tf.TensorSpec([None, None, None, 3], tf.uint8, name="input_tensor")
-    module.detect = tf.function(detect, input_signature=[spec])
+    module.detect = tf.function(detect, input_signature=[spec], autograph=False)
     return module
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from tlx.worker_protocol import Channel
@@ -30,7 +31,7 @@ def load(path: str) -> Any:
 
 def detections(
     detector: Detector,
-    paths: Sequence[str],
+    paths: Iterable[str],
     channel: Channel,
     *,
     batch_size: int,
@@ -52,13 +53,14 @@ def detections(
         cut to it), scores and class indices from 0, by falling score; None for one that cannot
         be read.
     """
-    for start in range(0, len(paths), batch_size):
+    numbered = enumerate(paths)
+    while batch := list(itertools.islice(numbered, batch_size)):
         if stop:
             channel.check()
         waiting: list[tuple[int, Any, Any]] = []
-        for index in range(start, min(start + batch_size, len(paths))):
+        for index, path in batch:
             try:
-                image = load(paths[index])
+                image = load(path)
             except OSError as error:
                 channel.emit("unreadable", image=index, message=str(error))
                 waiting.append((index, None, None))

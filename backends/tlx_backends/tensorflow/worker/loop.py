@@ -37,6 +37,7 @@ class Loop:
         steps: Steps in all.
         steps_to_score: Steps between two scores.
         state: The host's state of the last score; it travels with checkpoints.
+        score_first: Whether the checkpoint that this goes on from was never scored.
     """
 
     stepper: Stepper
@@ -50,6 +51,7 @@ class Loop:
     steps: int
     steps_to_score: int
     state: dict[str, Any] = field(default_factory=dict)
+    score_first: bool = False
 
     def run(self) -> dict[str, Any]:
         """Train to the last step, or until the host has seen enough.
@@ -68,8 +70,8 @@ class Loop:
         saved = step
         with self.channel.graceful():
             try:
-                if step == 0:
-                    stopped = self._score(0)
+                if step == 0 or self.score_first:
+                    stopped = self._score(step)
                 self.channel.emit("phase", name="train")
                 pace = _Pace(self.batch_size, step)
                 while batch is not None and step < self.steps and not stopped:

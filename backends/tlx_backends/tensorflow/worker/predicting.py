@@ -7,7 +7,7 @@ from typing import Any
 
 from tlx.worker_protocol import Channel
 
-from . import images, network, trained
+from . import image_paths, images, network, trained
 
 
 def predict(job: Mapping[str, Any], channel: Channel) -> dict[str, Any]:
@@ -19,16 +19,17 @@ def predict(job: Mapping[str, Any], channel: Channel) -> dict[str, Any]:
     channel.emit("phase", name="build")
     _, model, config = trained.load(str(job["checkpoint"]))
     detector = network.Detector(model, config)
-    paths = [str(path) for path in job["images"]]
     channel.emit("phase", name="detect")
     found = images.detections(
         detector,
-        paths,
+        image_paths.paths(job, channel),
         channel,
         batch_size=int(job.get("batch_size") or 8),
         score_threshold=float(job.get("score_threshold") or network.KEPT_SCORE),
     )
+    seen = 0
     for index, values in found:
+        seen = index + 1
         if values is not None:
             channel.emit("detections", image=index, **values)
-    return {"images": len(paths)}
+    return {"images": seen}

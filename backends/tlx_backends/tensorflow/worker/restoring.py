@@ -226,6 +226,14 @@ def restore(
     return Restored(used, origins)
 
 
+def all_new(model: Any) -> tuple[Row, ...]:
+    """The account of a network that starts from random weights."""
+    rows = {part: Row(part) for part in PARTS}
+    for part in parts_of(model).values():
+        rows[part].new += 1
+    return tuple(row for row in rows.values() if row.new)
+
+
 def _require_enough(backbone: Row, source: Source) -> None:
     if backbone.restored * 2 > backbone.restored + backbone.new:
         return

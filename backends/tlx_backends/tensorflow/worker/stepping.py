@@ -34,7 +34,8 @@ class Stepper:
         )
         self._rate = rate if callable(rate) else lambda: rate
         self._variables = list(model.trainable_variables)
-        self._function = tf.function(self._all_replicas)
+        # See `network.Detector` for the reason.
+        self._function = tf.function(self._all_replicas, autograph=False)
 
     @property
     def learning_rate(self) -> float:

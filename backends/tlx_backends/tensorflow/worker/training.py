@@ -33,7 +33,7 @@ def train(job: Mapping[str, Any], channel: Channel) -> dict[str, Any]:
     import tensorflow as tf
 
     run = Path(job["run"])
-    found = configuring.configure(job)
+    found = configuring.configure(job, channel)
     configuring.tell(found, channel)
     config = found.message
     configuring.write(config, run)
@@ -79,6 +79,7 @@ def train(job: Mapping[str, Any], channel: Channel) -> dict[str, Any]:
         steps=int(job["steps"]),
         steps_to_score=int(job["steps_to_score"]),
         state=dict((job.get("resume") or {}).get("state") or {}),
+        score_first=bool((job.get("resume") or {}).get("score_first")),
     )
     return loop.run()
 
@@ -103,7 +104,7 @@ def _begin(job: Mapping[str, Any], model: Any, channel: Channel) -> dict[str, An
         return {
             "source": None,
             "sha256": None,
-            "rows": [],
+            "rows": [row.plain() for row in restoring.all_new(model)],
             "classes": [{"class": name, "from": None} for name in classes],
         }
     channel.emit("phase", name="restore")

@@ -1,4 +1,4 @@
-"""A correct format in a hundred lines: to read before writing one, and to break in tests."""
+"""A format: JSON lines that hold everything that tlx knows of an image."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
 """Sorting more than fits in memory: runs on disk, merged while they are read.
 
-A video file lists track by track what is wanted frame by frame. The pieces of its tracks are
-sorted here by frame: chunk by chunk in memory, each chunk into a file, all files merged at the
-end (external merge sort; Knuth, The Art of Computer Programming 3, 5.4).
+A video file of CVAT lists track by track what is wanted frame by frame, and the frames of DriveU
+stand in several files. What is to be sorted is sorted here chunk by chunk in memory, each chunk
+into a file, all files merged at the end (external merge sort; Knuth, The Art of Computer
+Programming 3, 5.4).
 """
 
 from __future__ import annotations
@@ -49,6 +50,10 @@ class Spill:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Forget everything."""
         for run in self._runs:
             run.close()
         self._runs.clear()
@@ -83,7 +88,7 @@ class Spill:
         # The file has no name and is gone when it is closed, however the process ends; __exit__
         # closes it.
         run: IO[bytes] = tempfile.TemporaryFile(  # noqa: SIM115
-            prefix="tlx-cvat-", buffering=1 << 18
+            prefix="tlx-sort-", buffering=1 << 18
         )
         self._runs.append(run)
         for clip, frame, order, payload in items:

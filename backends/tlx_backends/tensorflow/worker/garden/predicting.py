@@ -1,0 +1,36 @@
+"""The job ``predict``: detections of a checkpoint in images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tlx.worker_protocol import Channel
+
+from .. import images
+from ..network import KEPT_SCORE
+from . import network, trained
+
+
+def predict(job: Mapping[str, Any], channel: Channel) -> dict[str, Any]:
+    """Detect in the job's images; one event for each, in order.
+
+    Raises:
+        WorkerError: If the checkpoint cannot be loaded.
+    """
+    channel.emit("phase", name="build")
+    _, model, task_config = trained.load(str(job["checkpoint"]))
+    detector: Any = network.Detector(model, task_config)
+    paths = [str(path) for path in job["images"]]
+    channel.emit("phase", name="detect")
+    found = images.detections(
+        detector,
+        paths,
+        channel,
+        batch_size=int(job.get("batch_size") or 8),
+        score_threshold=float(job.get("score_threshold") or KEPT_SCORE),
+    )
+    for index, values in found:
+        if values is not None:
+            channel.emit("detections", image=index, **values)
+    return {"images": len(paths)}

@@ -1,0 +1,182 @@
+"""The backend tfod by its commands, with the real TensorFlow, where there is one."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tlx import environments
+from tlx.dataset import Dataset
+from tlx.predictions import open_predictions
+from tlx.runs import Run
+from tlx_backends.tensorflow.environment import TENSORFLOW
+
+pytestmark = pytest.mark.slow
+
+SMALL = [
+    "--side",
+    "96",
+    "--depth-multiplier",
+    "0.35",
+    "--feature-depth",
+    "32",
+    "--head-layers",
+    "1",
+]
+MODEL = ["--backend", "tfod", "--model", "ssd_mobilenet_v2_fpnlite"]
+COMMAND = [
+    sys.executable,
+    "-c",
+    "import sys; from tlx.cli import main; sys.exit(main(sys.argv[1:]))",
+]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A folder with a dataset and a finished run."""
+
+    folder: Path
+    dataset: Path
+    run: Path
+    variables: dict[str, str]
+
+    def tlx(self, *words: object, code: int = 0) -> str:
+        """Run a command as a user would; what it printed."""
+        done = subprocess.run(
+            [*COMMAND, *(str(w) for w in words)],
+            cwd=self.folder,
+            env=self.variables,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        return " ".join((done.stdout + done.stderr).split())
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, new_scene: Any) -> Iterator[Trained]:
+    named = os.environ.get("TLX_TENSORFLOW_PYTHON")
+    if not named:
+        pytest.skip("TLX_TENSORFLOW_PYTHON names no Python with TensorFlow")
+    folder = tmp_path_factory.mktemp("tfod")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TLX_DATA_DIR", str(folder / "data"))
+        environments.write_stamp(
+            TENSORFLOW,
+            environments.Stamp(
+                python=named,
+                owned=False,
+                requirements="",
+                versions={},
+            ),
+        )
+        dataset: Dataset = new_scene(folder).dataset(splits={"train": 24, "val": 8, "test": 4})
+        made = Trained(folder, dataset.path, folder / "run", {**os.environ, "COLUMNS": "80"})
+        made.tlx("train", dataset.path, *MODEL, *SMALL, "--weights", "none", "--epochs", 2,
+                 "--learning-rate", 0.003, "-o", made.run)  # fmt: skip
+        yield made
+
+
+def test_the_run_folder_is_as_the_other_backends(trained: Trained) -> None:
+    assert {p.name for p in trained.run.iterdir()} >= {
+        "request.json", "environment.json", "events.jsonl", "tensorboard", "checkpoints",
+        "predictions", "thresholds.json", "result.json", "MODEL_CARD.md", "pipeline.config",
+    }  # fmt: skip
+    run = Run.open(trained.run)
+    result = run.result()
+    assert result is not None
+    events = [json.loads(line) for line in (trained.run / "events.jsonl").open()]
+    epochs = [e for e in events if e["kind"] == "epoch"]
+    assert [e["epoch"] for e in epochs] == [0, 1, 2]
+    # What the training saw of the validation images is what the checkpoint predicts of them.
+    from tlx.scoring import judge
+
+    judged = judge(
+        Dataset.open(trained.dataset), run.predictions_path("val"), split="val", thresholds=0.5
+    )
+    assert judged["ap"] == pytest.approx(result.metrics["ap"], abs=1e-6)
+
+
+def test_eval_predict_and_export(trained: Trained) -> None:
+    assert "split test: 4 images" in trained.tlx("eval", trained.run)
+    images = trained.folder / "lamps.tlx-images" / "test"
+    trained.tlx("predict", trained.run, images, "-o", "seen")
+    found = list(open_predictions(trained.folder / "seen" / "predictions.parquet"))
+    assert len(found) == 4
+    trained.tlx("export", trained.run, "--to", "savedmodel", "-o", "saved")
+    assert list((trained.folder / "saved").rglob("saved_model.pb"))
+    told = trained.tlx("export", trained.run, "--to", "onnx", "-o", "onnx", code=2)
+    assert "cannot export to 'onnx'" in told
+    assert not (trained.folder / "onnx").exists()
+
+
+def test_from_an_earlier_run_with_other_classes(trained: Trained, new_scene: Any) -> None:
+    other = new_scene(trained.folder).dataset("three.tlx", classes=("stop", "go", "off"))
+    told = trained.tlx("train", other.path, *MODEL, *SMALL, "--weights", trained.run,
+                       "--epochs", 1, "-o", "second")  # fmt: skip
+    assert "Weights from" in told
+    told = trained.tlx("train", other.path, "--backend", "tfod", "--model", "ssd_mobilenet_v2",
+                       "--weights", trained.run, "-o", "third", code=2)  # fmt: skip
+    assert "whose weights do not fit ssd_mobilenet_v2" in told
+    prefix = json.loads((trained.run / "checkpoints" / "best.json").read_text())["prefix"]
+    index = trained.run / "checkpoints" / f"{prefix}.index"
+    told = trained.tlx("train", other.path, "--backend", "tfod", "--model", "efficientdet_d0",
+                       "--side", 256, "--weights", index, "-o", "third", code=3)  # fmt: skip
+    assert "is of another network" in told
+    assert not (trained.folder / "third").exists()
+
+
+def test_interrupted_and_resumed_without_an_orphan(trained: Trained) -> None:
+    process = subprocess.Popen(
+        [*COMMAND, "train", str(trained.dataset), *MODEL, *SMALL, "--weights", "none",
+         "--epochs", "200", "-o", "stopped"],
+        cwd=trained.folder, env=trained.variables, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    events = trained.folder / "stopped" / "events.jsonl"
+    while not (events.is_file() and '"kind": "step"' in events.read_text()):
+        assert process.poll() is None
+        time.sleep(0.5)
+    process.terminate()
+    _, told = process.communicate()
+    assert process.returncode == 130
+    assert "Go on with: tlx train --resume" in told
+    last = json.loads((trained.folder / "stopped" / "checkpoints" / "last.json").read_text())
+    assert last["step"] > 0
+    assert worker_processes(trained.folder) == []
+    trained.tlx("train", "--resume", "stopped", "--epochs", last["step"] // 3 + 1)
+    ended = json.loads((trained.folder / "stopped" / "checkpoints" / "last.json").read_text())
+    assert ended["step"] > last["step"]
+
+
+def worker_processes(folder: Path) -> list[str]:
+    """Workers that run for something below a folder: none may be left."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            cwd = (entry / "cwd").readlink() if entry.name.isdigit() else None
+            command = (entry / "cmdline").read_text() if cwd else ""
+        except OSError:
+            continue
+        if cwd == folder and "worker_protocol" in command:
+            found.append(command)
+    return found
+
+
+def test_a_broken_image_is_named(trained: Trained, new_scene: Any) -> None:
+    broken = new_scene(trained.folder).dataset("broken.tlx", seed=1)
+    image = trained.folder / "broken.tlx-images" / "train" / "005.png"
+    image.write_bytes(image.read_bytes()[:200] + b"\0" * 300)
+    told = trained.tlx("train", broken.path, *MODEL, *SMALL, "--weights", "none", "--epochs", 1,
+                       "-o", "none", code=3)  # fmt: skip
+    assert "005.png" in told
+    assert not (trained.folder / "none" / "checkpoints" / "best.pt").exists()
