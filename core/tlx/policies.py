@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -34,41 +34,59 @@ EXIF orientation says to show it."""
 _SHARE = re.compile(r"(\d{1,2}(?:\.\d+)?)\s*%")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Policies:
-    """The choices; by default nothing is changed.
+    """The choices; by default nothing is changed."""
 
-    Attributes:
-        splits: Only images of these splits; all without any.
-        class_map: Old name to new name; an empty new name leaves the class out.
-        bad_boxes: What is done with a box that is empty, inverted or leaves the image by more than
-            a pixel (`tlx.box_policy`); None leaves it to the writer.
-        pixels: Whether labels count the pixels as stored, or those of the upright image.
-        background: What is done with images without objects and without a label that is present:
-            ``keep``; ``drop``; a number, how many of them are kept; or a share such as ``10%``,
-            which part they may be of all images that are written. Which ones are kept is decided
-            by the seed and their ids.
-    """
+    splits: str | None = None
+    """Write only these splits, such as train,val."""
 
-    splits: tuple[str, ...] = ()
-    class_map: Mapping[str, str] = field(default_factory=dict)
+    class_map: str | None = None
+    """Rename, merge or leave out classes, such as "stop=light,go=light,off="."""
+
     bad_boxes: BadBoxes | None = None
+    """What to do with a box that is empty, inverted or leaves the image by more than a pixel, while
+    it is read or in a dataset. keep: kept and noted; clip: cut to the image, and dropped where
+    nothing is left; drop: left out; fail: a bad record (see --on-error). By default it is left to
+    the reader and the writer. Whatever is done is counted."""
+
     pixels: Pixels = "stored"
+    """Labels count the pixels of images as they are stored, or those of upright images, turned by
+    their EXIF orientation, for programs that turn images when they open them. The images stay as
+    they are."""
+
     background: str = "keep"
+    """What to do with images without objects and without a label that is present: keep; drop; a
+    number, how many of them are written; or a share such as 10%, which part they are of all images
+    that are written. Which ones is decided by the seed and their ids."""
+
+    seed: int = 0
+    """Decides which images without objects are written."""
 
     @property
     def idle(self) -> bool:
         """Nothing is changed."""
-        return self == Policies()
+        return not self.plain()
+
+    @property
+    def split_names(self) -> tuple[str, ...]:
+        """The splits that are written; none for all."""
+        parts = (part.strip() for part in (self.splits or "").split(","))
+        return tuple(part for part in parts if part)
+
+    @property
+    def renames(self) -> dict[str, str]:
+        """Old name to new name of classes; an empty new name leaves the class out."""
+        return class_map.parse(self.class_map)
 
     def plain(self) -> dict[str, Any]:
         """The choices that change something, as plain values."""
-        mine = {name: getattr(self, name) for name in self.__slots__}
-        default = Policies()
-        chosen = {name: value for name, value in mine.items() if value != getattr(default, name)}
-        if "splits" in chosen:
-            chosen["splits"] = list(self.splits)
-        return chosen
+        chosen = {
+            field.name: getattr(self, field.name)
+            for field in fields(self)
+            if getattr(self, field.name) != field.default
+        }
+        return {} if chosen.keys() == {"seed"} else chosen
 
 
 def apply(dataset: Dataset, policies: Policies, dest: Path, context: Context) -> Dataset:
@@ -78,16 +96,16 @@ def apply(dataset: Dataset, policies: Policies, dest: Path, context: Context) ->
         dataset: What is there; it is not touched.
         policies: The choices.
         dest: Where the new dataset goes.
-        context: Progress, seed, and issues: each policy that changes something reports how much.
+        context: Progress, and issues: each policy that changes something reports how much.
 
     Raises:
         UsageError: For a split or class that the dataset does not have, an odd ``background``, or
             when nothing is left.
         DataError: For a bad box, under the policy ``report``.
     """
-    for split in policies.splits:
+    for split in policies.split_names:
         dataset.require_split(split)
-    class_map.require_known(policies.class_map, dataset.taxonomy)
+    class_map.require_known(policies.renames, dataset.taxonomy)
     work = _Work(dataset, policies, context)
     if policies.background != "keep":
         work.choose()
@@ -95,7 +113,7 @@ def apply(dataset: Dataset, policies: Policies, dest: Path, context: Context) ->
     result = write_dataset(
         dest,
         work.batches(),
-        class_map.mapped_taxonomy(dataset.taxonomy, policies.class_map),
+        class_map.mapped_taxonomy(dataset.taxonomy, policies.renames),
         dataset.media_root,
         (*dataset.manifest.lineage, operation),
     )
@@ -139,6 +157,8 @@ class _Work:
         self.dataset = dataset
         self.policies = policies
         self.context = context
+        self.splits = policies.split_names
+        self.renames = policies.renames
         self.chosen: frozenset[bytes] | None = None
         """Keys of the backgrounds that stay; None for all."""
         self.counts: dict[str, int] = {}
@@ -150,7 +170,7 @@ class _Work:
         most_backgrounds(self.policies.background, 0)
         keys: list[bytes] = []
         others = 0
-        silent = Context(issues=IssueLog("skip"), seed=self.context.seed)
+        silent = Context(issues=IssueLog("skip"))
         shadow = _Work(self.dataset, self.policies, silent)
         for batch in shadow.batches():
             empty = _backgrounds(batch)
@@ -160,7 +180,7 @@ class _Work:
         self.chosen = frozenset(sorted(keys)[: most_backgrounds(self.policies.background, others)])
 
     def _key(self, image_id: str) -> bytes:
-        seed = self.context.seed.to_bytes(8, signed=True)
+        seed = self.policies.seed.to_bytes(8, signed=True)
         return hashlib.blake2b(image_id.encode(), digest_size=12, key=seed).digest()
 
     def batches(self) -> Iterator[pa.RecordBatch]:
@@ -178,13 +198,13 @@ class _Work:
 
         from tlx.columns import relabelled
 
-        if self.policies.splits:
-            wanted = pc.is_in(batch.column("split"), pa.array(self.policies.splits))
+        if self.splits:
+            wanted = pc.is_in(batch.column("split"), pa.array(self.splits))
             self._add("other-split", batch.num_rows - int(pc.sum(wanted).as_py() or 0))
             batch = batch.filter(wanted)
-        if self.policies.class_map:
+        if self.renames:
             before = _number_of_objects(batch)
-            batch = relabelled(batch, self.policies.class_map)
+            batch = relabelled(batch, self.renames)
             self._add("left-out-class", before - _number_of_objects(batch))
         if self.policies.bad_boxes is not None:
             batch = settle_batch(batch, self.policies.bad_boxes, self._report)

@@ -9,14 +9,12 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 from tlx import host
-from tlx.bad_input import BadBoxes
-from tlx.class_map import parse
 from tlx.cli.common import Flags, make_context, peek, plugin_options, show_issues, values
 from tlx.cli.screen import Screen
 from tlx.loss import Loss
 from tlx.options import NoOptions
 from tlx.pipeline import convert
-from tlx.policies import Pixels, Policies
+from tlx.policies import Policies
 from tlx.sidecar import describe_loss
 
 _OWN = frozenset({"bad_boxes"})
@@ -42,12 +40,7 @@ def register(app: App, arguments: list[str], screen: Screen) -> None:
         overwrite: Annotated[bool, Parameter(negative=())] = False,
         on_error: Literal["fail", "skip"] = "fail",
         workers: int = 0,
-        seed: int = 0,
-        splits: str | None = None,
-        class_map: str | None = None,
-        background: str = "keep",
-        bad_boxes: BadBoxes | None = None,
-        pixels: Pixels = "stored",
+        policies: Any = None,
         options: Any = None,
         flags: Flags | None = None,
     ) -> None:
@@ -62,35 +55,17 @@ def register(app: App, arguments: list[str], screen: Screen) -> None:
             dry_run: Only say what would be lost.
             overwrite: Replace what lies at the output.
             on_error: What a bad record does: end the command, or be skipped and counted.
-            workers: Images that a writer may read at a time, where it has to read them.
-            seed: Decides which images without objects --background keeps.
-            splits: Write only these, such as train,val.
-            class_map: Rename, merge or drop classes, such as "stop=light,go=light,off=".
-            background: Images without objects and without a label: keep, drop, a number, or a
-                share of the images that are written, such as 10%.
-            bad_boxes: A box that is empty, inverted or leaves the image by more than a pixel,
-                while PATH is read or in the dataset. keep: kept and noted; clip: cut to the image,
-                and dropped where nothing is left; drop: left out; fail: a bad record (see
-                --on-error). Whatever is done is counted.
-            pixels: Labels count the pixels of images as stored, or of upright ones, turned by their
-                EXIF orientation, for programs that turn images when they open them. The images
-                stay as they are.
+            workers: Images that a writer may read at a time; it writes the same bytes.
         """
         del flags
-        context = make_context(on_error=on_error, seed=seed, workers=workers)
+        wanted = Policies(**values(policies))
+        context = make_context(on_error=on_error, seed=wanted.seed, workers=workers)
         given = values(options)
-        policies = Policies(
-            splits=tuple(filter(None, (name.strip() for name in (splits or "").split(",")))),
-            class_map=parse(class_map),
-            background=background,
-            bad_boxes=bad_boxes,
-            pixels=pixels,
-        )
-        if bad_boxes is not None:
-            given["bad_boxes"] = bad_boxes
+        if wanted.bad_boxes is not None:
+            given["bad_boxes"] = wanted.bad_boxes
         if "bad_boxes" in _fields(reader):
             # The reader sees the labels as they are written: it can name file and line.
-            policies = replace(policies, bad_boxes=None)
+            wanted = replace(wanted, bad_boxes=None)
         # A reader and a writer may share a name of an option (both are "coco"): it goes to both.
         mine = {f: v for f, v in given.items() if f in _fields(writer)}
         defaults = {f.name: f.default for f in fields(writer)}
@@ -111,7 +86,7 @@ def register(app: App, arguments: list[str], screen: Screen) -> None:
             dry_run=dry_run,
             overwrite=overwrite,
             on_loss=lambda losses: show_loss(screen, to, losses),
-            policies=policies,
+            policies=wanted,
             context=context,
         )
         verb = "would be written" if dry_run else "written"
@@ -128,6 +103,7 @@ def register(app: App, arguments: list[str], screen: Screen) -> None:
             }
         )
 
+    command.__annotations__["policies"] = plugin_options(Policies, "Policies, for every format")
     command.__annotations__["options"] = plugin_options(
         _merged(writer, reader), "Options of the formats", without=_OWN
     )

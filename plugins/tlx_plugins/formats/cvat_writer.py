@@ -68,7 +68,8 @@ class CvatWriter:
             self.labels.learn(record)
         for label, name in self.labels.mixed():
             message = f"the attribute {name!r} of {label!r} has values of several types: all text."
-            self._report("mixed-attribute", message, None, "changed")
+            hint = "CVAT gives an attribute one type. Go on with texts: --on-error skip"
+            self._report("mixed-attribute", message, None, "changed", hint)
         with ExitStack() as stack:
             for record in self._records("writing CVAT"):
                 self._write_record(record, stack)
@@ -221,10 +222,15 @@ class CvatWriter:
         )
 
     def _report(
-        self, code: str, message: str, record: Record | None, action: str = "skipped"
+        self,
+        code: str,
+        message: str,
+        record: Record | None,
+        action: str = "skipped",
+        hint: str | None = None,
     ) -> None:
         path = None if record is None else record.image_id
-        self.context.issues.report(Issue(code, message, path, None, action))
+        self.context.issues.report(Issue(code, message, path, None, action, hint))
 
 
 _SUMS = {
