@@ -9,10 +9,11 @@ from tlx_plugins.fetching.command import FetchCommand
 from tlx_plugins.formats.coco import CocoFormat
 from tlx_plugins.formats.coco_results import CocoResultsCommand
 from tlx_plugins.formats.csv_format import CsvFormat
+from tlx_plugins.formats.cvat import CvatFormat
+from tlx_plugins.formats.parquet import ParquetFormat
 from tlx_plugins.formats.tfrecord import TfrecordFormat
 from tlx_plugins.formats.voc import VocFormat
 from tlx_plugins.formats.yolo import YoloFormat
-from tlx_plugins.sources.cvat import CvatSource
 from tlx_plugins.sources.driveu import DriveuSource
 from tlx_plugins.sources.driveu_decoder import DriveuDecoder
 from tlx_plugins.sources.labelbox import LabelboxSource
@@ -26,7 +27,6 @@ from tlx_plugins.viewers.fiftyone_app import FiftyOneViewer
 def tlx_sources() -> list[Source]:
     """Readers of published datasets and of labelling tools' exports."""
     return [
-        CvatSource(),
         DriveuSource(),
         LabelboxSource(),
         LisaSource(),
@@ -38,7 +38,15 @@ def tlx_sources() -> list[Source]:
 @hookimpl
 def tlx_formats() -> list[Format]:
     """Formats that are read and written."""
-    return [CocoFormat(), CsvFormat(), TfrecordFormat(), VocFormat(), YoloFormat()]
+    return [
+        CocoFormat(),
+        CsvFormat(),
+        CvatFormat(),
+        ParquetFormat(),
+        TfrecordFormat(),
+        VocFormat(),
+        YoloFormat(),
+    ]
 
 
 @hookimpl
