@@ -14,6 +14,7 @@ from tlx.context import Context
 from tlx.errors import TlxError, UsageError
 from tlx.issues import Issue
 from tlx.model import Box, Detection, Prediction
+from tlx.pixels import shown_path
 from tlx.validation import FoundBoxes
 from tlx.worker_process import Worker
 from tlx_backends.tensorflow import checkpoints
@@ -43,7 +44,7 @@ def predict(
         "kind": "predict",
         "backend": found.backend,
         "checkpoint": str(found.path),
-        "images": [task.path for task in tasks],
+        "images": [shown_path(task.path) for task in tasks],
         "batch_size": batch_size,
         "score_threshold": max(LOWEST_SCORE, score_threshold),
         "device": device,
