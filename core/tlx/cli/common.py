@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, fields, make_dataclass
 from pathlib import PurePath
 from typing import Annotated, Any, get_type_hints
@@ -32,13 +32,13 @@ class Flags:
     ] = False
 
 
-def plugin_options(kind: type[Any], title: str, without: str | None = None) -> Any:
+def plugin_options(kind: type[Any], title: str, without: Collection[str] = ()) -> Any:
     """The annotation that makes flags out of a plugin's options dataclass.
 
     Args:
-        kind: The dataclass.
-        title: Heading of the flags in the help.
-        without: A field that is no flag.
+        kind: The options dataclass.
+        title: Of the group of flags in the help.
+        without: Fields that become no flag, because the command has one of that name.
     """
     hints = get_type_hints(kind, include_extras=True)
     texts = documentation(kind)
@@ -53,7 +53,7 @@ def plugin_options(kind: type[Any], title: str, without: str | None = None) -> A
                 else field(default_factory=f.default_factory),
             )
             for f in fields(kind)
-            if f.name != without
+            if f.name not in without
         ],
         frozen=True,
     )
