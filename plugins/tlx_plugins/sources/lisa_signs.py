@@ -128,7 +128,7 @@ def _is_of_signs(path: Path) -> bool:
     # The light set's old tables have the same columns but these.
     at = titles.index("annotationtag")
     tags = {row.cells[at].lower() for row in rows[1:] if at < len(row.cells)}
-    return _FLAGS in titles or not tags & _LIGHTS
+    return _FLAGS in titles or (path.name.lower() in {ALL, ONE_FOLDER} and not tags & _LIGHTS)
 
 
 @dataclass(slots=True)
