@@ -93,19 +93,57 @@ def lisa(folder: Path) -> Path:
     return folder
 
 
-MATERIAL = {"cvat": cvat, "driveu": driveu, "labelbox": labelbox, "lisa": lisa}
+def lisa_signs(folder: Path) -> Path:
+    """Two signs of the archive, and a picture without one."""
+    clip = "aiua120214-0/frameAnnotations-DataLog02142012_external_camera.avi_annotations"
+    video = "aiua120214-0/DataLog02142012_external_camera.avi"
+    columns = COLUMNS.replace(";Origin file", ";Occluded,On another road;Origin file")
+    (folder / clip).mkdir(parents=True)
+    rows = []
+    for number in (0, 1):
+        name = f"stop_1330545910.avi_image{number}.png"
+        Image.new("RGB", (64, 48)).save(folder / clip / name)
+        track = "stop_1330545910.avi"
+        rows.append(f"{clip}/{name};stop;{number};4;16;18;0,0;{video};{number};{track};2")
+    (folder / "allAnnotations.csv").write_text("\n".join([columns, *rows, ""]))
+    (folder / "negatives" / "negativePics").mkdir(parents=True)
+    Image.new("L", (70, 48)).save(folder / "negatives" / "negativePics" / "nosign001.png")
+    return folder
+
+
+def road_csv(folder: Path) -> Path:
+    """Labels of stretches of a road, and images along it."""
+    segments = "road,from,to,potholes,guard rail\nA1,0,100,1,0\nA1,100,200,0,1\n"
+    images = [f"img{n:03d}.jpg,A1,{n * 10}" for n in range(21)]
+    (folder / "segments.csv").write_text(segments)
+    (folder / "images.csv").write_text("\n".join(["image,road,chainage", *images, ""]))
+    return folder
+
+
+MATERIAL = {
+    "cvat": cvat,
+    "driveu": driveu,
+    "labelbox": labelbox,
+    "lisa": lisa,
+    "lisa-signs": lisa_signs,
+    "road-csv": road_csv,
+}
 SETTINGS: dict[str, dict[str, Any]] = {}
 OWN = [entry for entry in installed().all("source") if entry.distribution == "tlx"]
 
 for entry in OWN:
-    if entry.kind == "source":
-        name = f"Test{entry.name.title()}"
+    if entry.kind == "source" and entry.name in MATERIAL:
+        name = f"Test{entry.name.title().replace('-', '')}"
         members = {"plugin": entry.value, "material": staticmethod(MATERIAL[entry.name])}
         members |= SETTINGS.get(entry.name, {})
         globals()[name] = type(name, (SourceChecks,), members)
 
 
-@pytest.mark.parametrize("name", [entry.name for entry in OWN])
+def test_every_built_in_source_has_material() -> None:
+    assert {entry.name for entry in OWN if entry.kind == "source"} <= set(MATERIAL)
+
+
+@pytest.mark.parametrize("name", [e.name for e in OWN if e.kind == "format" or e.name in MATERIAL])
 def test_material_is_recognised_by_its_own_reader_alone(name: str, tmp_path: Path) -> None:
     """What one reader takes no other one takes, so that ``tlx ingest PATH`` knows what it is."""
     plugin = next(entry.value for entry in OWN if entry.name == name)
