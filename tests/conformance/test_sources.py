@@ -94,29 +94,28 @@ def lisa(folder: Path) -> Path:
 
 
 def lisa_signs(folder: Path) -> Path:
-    """Two signs of the archive, and a picture without one."""
-    clip = "aiua120214-0/frameAnnotations-DataLog02142012_external_camera.avi_annotations"
-    video = "aiua120214-0/DataLog02142012_external_camera.avi"
-    columns = COLUMNS.replace(";Origin file", ";Occluded,On another road;Origin file")
-    (folder / clip).mkdir(parents=True)
+    """A table of signs, one for each frame."""
+    (folder / "clip").mkdir()
     rows = []
-    for number in (0, 1):
-        name = f"stop_1330545910.avi_image{number}.png"
-        Image.new("RGB", (64, 48)).save(folder / clip / name)
-        track = "stop_1330545910.avi"
-        rows.append(f"{clip}/{name};stop;{number};4;16;18;0,0;{video};{number};{track};2")
-    (folder / "allAnnotations.csv").write_text("\n".join([columns, *rows, ""]))
-    (folder / "negatives" / "negativePics").mkdir(parents=True)
-    Image.new("L", (70, 48)).save(folder / "negatives" / "negativePics" / "nosign001.png")
+    for number in range(12):
+        name = f"clip/stop_{number}.png"
+        Image.new("RGB", (64, 48), (number, 0, 0)).save(folder / name)
+        rows.append(f"{name};stop;{number};5;40;30;0,0;clip.avi;{number};stop.avi;{number}")
+    head = COLUMNS.replace("Origin file", "Occluded,On another road;Origin file")
+    (folder / "allAnnotations.csv").write_text("\n".join([head, *rows, ""]))
     return folder
 
 
 def road_csv(folder: Path) -> Path:
-    """Labels of stretches of a road, and images along it."""
-    segments = "road,from,to,potholes,guard rail\nA1,0,100,1,0\nA1,100,200,0,1\n"
-    images = [f"img{n:03d}.jpg,A1,{n * 10}" for n in range(21)]
-    (folder / "segments.csv").write_text(segments)
-    (folder / "images.csv").write_text("\n".join(["image,road,chainage", *images, ""]))
+    """Four segments of 100 m, with an image every 10 m."""
+    (folder / "photos").mkdir()
+    rows = [f"A1,{n * 100},{n * 100 + 100},{n % 2},1" for n in range(4)]
+    (folder / "segments.csv").write_text("\n".join(["road,from,to,crack,sign", *rows, ""]))
+    sights = [f"photos/ä{n:02d}.jpg,A1,{n * 10}" for n in range(40)]
+    table = "\n".join(["image,road,chainage", *sights, ""])
+    (folder / "images.csv").write_text(table, encoding="utf-8")
+    for number in range(40):
+        Image.new("RGB", (64, 48), (number, 0, 0)).save(folder / "photos" / f"ä{number:02d}.jpg")
     return folder
 
 
