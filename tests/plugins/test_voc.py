@@ -842,10 +842,7 @@ def test_masks_are_pictures_in_the_devkit_s_colours(tmp_path: Path) -> None:
         image_id="x/y.png", uri="x/y.png", width=10, height=8, objects=things, split="train"
     )
     bare = Record(image_id="z.png", uri="z.png", width=10, height=8, objects=things[2:])
-    lineage = (Operation(name="test", version="0"),)
-    dataset = write_dataset(
-        tmp_path / "d.tlx", [record, bare], Taxonomy.of(["a", "b"]), tmp_path, lineage
-    )
+    dataset = kit.store(tmp_path / "d.tlx", [record, bare], ["a", "b"], tmp_path)
     issues = IssueLog("fail")
     VocFormat().write(dataset, tmp_path / "out", VocOptions(masks=True), Context(issues=issues))
     objects = Image.open(tmp_path / "out/SegmentationObject/x/y.png")
@@ -877,8 +874,7 @@ def test_masks_are_pictures_in_the_devkit_s_colours(tmp_path: Path) -> None:
 
 def test_more_classes_than_a_byte_tells_apart_are_refused(tmp_path: Path) -> None:
     record = Record(image_id="a.png", uri="a.png", width=9, height=9)
-    lineage = (Operation(name="test", version="0"),)
     taxonomy = Taxonomy.of([f"c{n}" for n in range(255)])
-    dataset = write_dataset(tmp_path / "d.tlx", [record], taxonomy, tmp_path, lineage)
+    dataset = kit.store(tmp_path / "d.tlx", [record], taxonomy, tmp_path)
     with pytest.raises(UsageError, match="254 classes"):
         VocFormat().write(dataset, tmp_path / "out", VocOptions(masks=True), Context())

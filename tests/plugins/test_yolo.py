@@ -479,8 +479,7 @@ def test_rotated_boxes_are_files_that_say_so(tmp_path: Path) -> None:
         Object(category="c", segmentation=outline),
     )
     record = Record(image_id="a.png", uri="a.png", width=100, height=80, objects=things)
-    lineage = (Operation(name="test", version="0"),)
-    dataset = write_dataset(tmp_path / "d.tlx", [record], Taxonomy.of(["c"]), tmp_path, lineage)
+    dataset = kit.store(tmp_path / "d.tlx", [record], ["c"], tmp_path)
     YoloFormat().write(dataset, tmp_path / "out", YoloOptions(task="obb"), Context())
     rows = (tmp_path / "out/labels/a.txt").read_text().splitlines()
     assert [len(row.split()) for row in rows] == [9, 9, 9]
