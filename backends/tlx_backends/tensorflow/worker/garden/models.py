@@ -47,7 +47,10 @@ class GardenModel:
 
     @property
     def multiple(self) -> int:
-        """The input side must be a multiple of this, so that levels 3 to 7 have whole cells."""
+        """The input side must be a multiple of this.
+
+        Levels that are added to each other have to fit: 3 to 5 in a pyramid, 3 to 7 in SpineNet.
+        """
         return 128 if self.decoder == "identity" else 32
 
     def require_size(self, size: int) -> None:
