@@ -106,12 +106,18 @@ class Traits:
         pixel_convention: How the format counts pixels, in words.
         assumes: Fields that the format has to state even where the dataset does not, with what is
             written then, such as ``{"objects.crowd": "not stated is written as 0"}``.
+        beside: A field that is dropped, rounded or assumed only where another one is stated, with
+            that other one, such as ``{"objects.box": "objects.segmentation"}``.
+        keeps: What survives of a field that is dropped: names of attributes for ``attributes`` and
+            ``objects.attributes``, values for any other, such as ``{"labels.present": (True,)}``.
     """
 
     drops: Mapping[str, str] = field(default_factory=dict)
     rounds: Mapping[str, str] = field(default_factory=dict)
     pixel_convention: str = "absolute pixels, float, origin top left, half open"
     assumes: Mapping[str, str] = field(default_factory=dict)
+    beside: Mapping[str, str] = field(default_factory=dict)
+    keeps: Mapping[str, tuple[str | bool, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from tlx.bad_input import BadBoxes, Report
 from tlx.model import Box
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Fault = Literal["bad-box", "degenerate-box", "box-outside"]
 
@@ -84,3 +87,84 @@ def settle(
 def shown(box: Box) -> str:
     """The corners of a box for a message."""
     return f"({box.xmin:g}, {box.ymin:g}, {box.xmax:g}, {box.ymax:g})"
+
+
+def settle_batch(batch: pa.RecordBatch, policy: BadBoxes, report: Report) -> pa.RecordBatch:
+    """Apply the policy for bad boxes to a batch.
+
+    A box that is turned around its centre is not judged by whether it leaves the image, and cutting
+    a box leaves the object's outline as it is.
+
+    Args:
+        batch: Of `tlx.schema.RECORD`.
+        policy: What is done with them.
+        report: Takes code, message, action and hint of an issue.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from tlx.columns import with_field, with_objects
+    from tlx.schema import flat_objects
+
+    owners, flat = flat_objects(batch)
+    suspects = _suspects(batch, owners, flat)
+    if not suspects:
+        return batch
+    keep = [True] * len(flat)
+    boxes: dict[int, Box] = {}
+    for place in suspects:
+        row = owners[place].as_py()
+        box = Box(**flat.field("box")[place].as_py())
+        width, height = batch.column("width")[row].as_py(), batch.column("height")[row].as_py()
+        size = None if width is None or height is None else (width, height)
+        if flat.field("rotation")[place].as_py():
+            size = None
+        fault = fault_of(box, size, TOLERANCE)
+        if fault is None:
+            continue
+        subject = f"the box {shown(box)} in {batch.column('image_id')[row].as_py()}"
+        after = settle(box, size, fault, policy, subject, report)
+        if after is None:
+            keep[place] = False
+        elif after != box:
+            boxes[place] = after
+    if boxes:
+        column = flat.field("box")
+        mask = pa.array([place in boxes for place in range(len(flat))])
+        fields = [
+            pc.replace_with_mask(
+                column.field(name), mask, pa.array([getattr(b, name) for b in boxes.values()])
+            )
+            for name in column.type.names
+        ]
+        corners = pa.StructArray.from_arrays(
+            fields, fields=list(column.type), mask=column.is_null()
+        )
+        flat = with_field(flat, "box", corners)
+    wanted = pa.array(keep)
+    return with_objects(batch, owners.filter(wanted), flat.filter(wanted))
+
+
+def _suspects(batch: pa.RecordBatch, owners: Any, flat: pa.StructArray) -> list[int]:
+    """Places of boxes that may have a fault, found without looking at each by itself."""
+    import pyarrow.compute as pc
+
+    corners = [pc.struct_field(flat, ["box", name]) for name in ("xmin", "ymin", "xmax", "ymax")]
+    left, top, right, bottom = corners
+    width = pc.add(batch.column("width").take(owners), TOLERANCE)
+    height = pc.add(batch.column("height").take(owners), TOLERANCE)
+    fine = [
+        *(pc.is_finite(values) for values in corners),
+        pc.less(left, right),
+        pc.less(top, bottom),
+        pc.greater_equal(left, -TOLERANCE),
+        pc.greater_equal(top, -TOLERANCE),
+        pc.fill_null(pc.less_equal(right, width), True),
+        pc.fill_null(pc.less_equal(bottom, height), True),
+    ]
+    whole = fine[0]
+    for one in fine[1:]:
+        whole = pc.and_(whole, one)
+    odd = pc.and_(corners[0].is_valid(), pc.invert(pc.fill_null(whole, True)))
+    found: list[int] = pc.indices_nonzero(odd).to_pylist()
+    return found

@@ -49,17 +49,24 @@ def find_loss(dataset: Dataset, traits: Traits) -> list[Loss]:
     ]
     if not wanted:
         return []
+    import pyarrow.compute as pc
+
     counts = [0] * len(wanted)
     places: list[list[str]] = [[] for _ in wanted]
     columns = dict.fromkeys(["image_id", *(name.split(".")[0] for _, name, _ in wanted)])
     for batch in dataset.batches([*columns]):
         for number, (kind, name, _) in enumerate(wanted):
-            count, rows = _count(batch, name.split("."), stated=kind != "assumed")
-            counts[number] += count
+            chosen, rows = _stated(batch, name, traits.keeps.get(name, ()))
+            if kind == "assumed":
+                chosen = pc.invert(chosen)
+            if name in traits.beside:
+                chosen = pc.and_(chosen, _stated(batch, traits.beside[name])[0])
+            counts[number] += int(pc.sum(chosen).as_py() or 0)
             room = 3 - len(places[number])
-            if room > 0 and count:
+            if room > 0 and counts[number]:
+                first = dict.fromkeys(rows.filter(chosen).slice(0, 1000).to_pylist())
                 ids = batch.column("image_id")
-                places[number] += [ids[row].as_py() for row in rows[:room]]
+                places[number] += [ids[row].as_py() for row in [*first][:room]]
     return [
         Loss(name, counts[number], reason, tuple(places[number]), kind)
         for number, (kind, name, reason) in enumerate(wanted)
@@ -67,26 +74,31 @@ def find_loss(dataset: Dataset, traits: Traits) -> list[Loss]:
     ]
 
 
-def _count(batch: pa.RecordBatch, path: Sequence[str], *, stated: bool) -> tuple[int, list[int]]:
-    """How many values of a field are stated in a batch, or not, and in which rows they begin."""
+def _stated(batch: pa.RecordBatch, name: str, keeps: Sequence[str | bool] = ()) -> tuple[Any, Any]:
+    """Whether each value of a field is stated in a batch, and the row that it is in.
+
+    With ``keeps`` whether it is another value, or there are attributes of another name.
+    """
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    column: Any = batch.column(path[0])
+    head, *path = name.split(".")
+    column: Any = batch.column(head)
     rows: Any = pa.array(range(batch.num_rows))
-    for name in path[1:]:
+    for part in path:
         if pa.types.is_list(column.type):
             rows = rows.take(pc.list_parent_indices(column))
             column = pc.list_flatten(column)
-        column = pc.struct_field(column, name)
+        column = pc.struct_field(column, part)
+    if keeps and not pa.types.is_list(column.type):
+        return pc.invert(pc.is_in(column, pa.array(keeps))), rows
+    if keeps:
+        names = pc.struct_field(pc.list_flatten(column), "name")
+        lost = pc.invert(pc.is_in(names, pa.array(keeps)))
+        owners = pc.list_parent_indices(column).filter(lost)
+        return pc.is_in(pa.array(range(len(column))), owners), rows
     if pa.types.is_list(column.type):
-        chosen = pc.greater(pc.list_value_length(column), 0)
+        stated = pc.greater(pc.list_value_length(column), 0)
     else:
-        chosen = column.is_valid()
-    chosen = pc.fill_null(chosen, False)
-    if not stated:
-        chosen = pc.invert(chosen)
-    number = int(pc.sum(chosen).as_py() or 0)
-    if not number:
-        return 0, []
-    return number, list(dict.fromkeys(rows.filter(chosen).slice(0, 1000).to_pylist()))
+        stated = column.is_valid()
+    return pc.fill_null(stated, False), rows

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from tlx.bad_input import Exif, Report
 from tlx.media import ImageHeader
-from tlx.model import Box, Keypoint, Object, Segmentation, Shape, replace
+from tlx.model import Box, Keypoint, Object, Record, Segmentation, Shape, replace
 
 Size = tuple[int, int]
 
@@ -153,6 +153,21 @@ def turned(thing: Object, orientation: int, stored: Size) -> Object:
         segmentation=None if outline is None else _segmentation(outline, way, stored),
         keypoints=tuple(_keypoint(point, way, stored) for point in thing.keypoints),
     )
+    return result
+
+
+def upright(record: Record, header: ImageHeader) -> Record:
+    """A record whose labels count the stored pixels, in those of the upright image.
+
+    Args:
+        record: Of an image that is shown turned or mirrored.
+        header: Of the stored image.
+    """
+    # A quarter turn is undone by the other one, all other ways by themselves.
+    back = {6: 8, 8: 6}.get(header.orientation, header.orientation)
+    size = header.size[::-1] if header.orientation > 4 else header.size
+    objects = tuple(turned(thing, back, size) for thing in record.objects)
+    result: Record = replace(record, objects=objects, width=size[0], height=size[1])
     return result
 
 

@@ -23,8 +23,7 @@ from tlx.context import Context
 from tlx.dataset import SUFFIX, Dataset, Operation, to_batches, write_dataset
 from tlx.errors import UsageError, nearest
 from tlx.loss import Loss, find_loss
-from tlx.model import Label, Object, Record
-from tlx.model import replace as changed
+from tlx.policies import Policies, apply
 from tlx.splitting import DEFAULT_RATIOS, By, assign, parse_ratios, units, with_splits
 from tlx.staging import check_free, require_apart, staged
 
@@ -228,33 +227,20 @@ def relabel(
     Raises:
         UsageError: For a class that the dataset does not have.
     """
+    from tlx.columns import relabelled
+
     before = Dataset.open(dataset)
     renames = class_map.parse(mapping) if isinstance(mapping, str) else dict(mapping)
     class_map.require_known(renames, before.taxonomy)
     taxonomy = class_map.mapped_taxonomy(before.taxonomy, renames)
     return write_dataset(
         Path(output),
-        (_relabelled(record, renames) for record in before.records()),
+        (relabelled(batch, renames) for batch in before.batches()),
         taxonomy,
         before.media_root,
         (*before.manifest.lineage, _operation("relabel", options={"mapping": renames})),
         overwrite=overwrite,
     )
-
-
-def _relabelled(record: Record, renames: Mapping[str, str]) -> Record:
-    objects: list[Object] = []
-    for item in record.objects:
-        name = renames.get(item.category, item.category)
-        if name:
-            objects.append(item if name == item.category else changed(item, category=name))
-    labels: list[Label] = []
-    for label in record.labels:
-        name = renames.get(label.category, label.category)
-        if name:
-            labels.append(Label(name, label.present))
-    result: Record = changed(record, objects=tuple(objects), labels=tuple(labels))
-    return result
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,6 +266,7 @@ def convert(
     dry_run: bool = False,
     overwrite: bool = False,
     on_loss: Any = None,
+    policies: Policies | None = None,
     context: Context | None = None,
 ) -> Conversion:
     """Write a dataset, or a foreign folder, in another format.
@@ -295,6 +282,7 @@ def convert(
         dry_run: Only find the loss.
         overwrite: Replace what lies at the output.
         on_loss: Called with the losses before anything is written.
+        policies: What is left out or changed on the way, whatever the format.
         context: Progress and issues.
 
     Raises:
@@ -313,6 +301,8 @@ def convert(
         else:
             temporary = Path(room) / "source.tlx"
             dataset = ingest(from_, path, temporary, options=source_options, context=context)
+        if policies is not None and not policies.idle:
+            dataset = apply(dataset, policies, Path(room) / "chosen.tlx", context)
         with host.guard(entry):
             traits = entry.value.traits(chosen)
         losses = tuple(find_loss(dataset, traits))

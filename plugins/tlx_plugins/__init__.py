@@ -8,10 +8,11 @@ from tlx_plugins.demo.command import DemoCommand
 from tlx_plugins.fetching.command import FetchCommand
 from tlx_plugins.formats.coco import CocoFormat
 from tlx_plugins.formats.csv_format import CsvFormat
+from tlx_plugins.formats.cvat import CvatFormat
+from tlx_plugins.formats.parquet import ParquetFormat
 from tlx_plugins.formats.tfrecord import TfrecordFormat
 from tlx_plugins.formats.voc import VocFormat
 from tlx_plugins.formats.yolo import YoloFormat
-from tlx_plugins.sources.cvat import CvatSource
 from tlx_plugins.sources.driveu import DriveuSource
 from tlx_plugins.sources.driveu_decoder import DriveuDecoder
 from tlx_plugins.sources.labelbox import LabelboxSource
@@ -25,7 +26,6 @@ from tlx_plugins.viewers.fiftyone_app import FiftyOneViewer
 def tlx_sources() -> list[Source]:
     """Readers of published datasets and of labelling tools' exports."""
     return [
-        CvatSource(),
         DriveuSource(),
         LabelboxSource(),
         LisaSource(),
@@ -37,7 +37,15 @@ def tlx_sources() -> list[Source]:
 @hookimpl
 def tlx_formats() -> list[Format]:
     """Formats that are read and written."""
-    return [CocoFormat(), CsvFormat(), TfrecordFormat(), VocFormat(), YoloFormat()]
+    return [
+        CocoFormat(),
+        CsvFormat(),
+        CvatFormat(),
+        ParquetFormat(),
+        TfrecordFormat(),
+        VocFormat(),
+        YoloFormat(),
+    ]
 
 
 @hookimpl

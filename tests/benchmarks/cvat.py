@@ -46,14 +46,14 @@ for _, element in etree.iterparse(sys.argv[1], events=("end",)):
         del element.getparent()[0]
 """,
     "records": """
-from tlx_plugins.sources.cvat import CvatOptions, CvatSource
-for record in CvatSource().read(Path(sys.argv[1]), CvatOptions(), Context()).content:
+from tlx_plugins.formats.cvat import CvatOptions, CvatFormat
+for record in CvatFormat().read(Path(sys.argv[1]), CvatOptions(), Context()).content:
     count += len(record.objects)
 """,
     "dataset": """
 from tlx.dataset import Operation, write_dataset
-from tlx_plugins.sources.cvat import CvatOptions, CvatSource
-reading = CvatSource().read(Path(sys.argv[1]), CvatOptions(), Context())
+from tlx_plugins.formats.cvat import CvatOptions, CvatFormat
+reading = CvatFormat().read(Path(sys.argv[1]), CvatOptions(), Context())
 made = write_dataset(Path(sys.argv[2]), reading.content, reading.taxonomy, reading.media_root,
                      (Operation(name="ingest", version="0"),), overwrite=True)
 count = made.counts.objects

@@ -8,6 +8,7 @@ import pytest
 
 from tlx.host import installed
 from tlx.testing import FormatChecks
+from tlx_plugins.formats.parquet import ParquetFormat
 from tlx_plugins.formats.tfrecord import TfrecordFormat
 from tlx_plugins.formats.voc import VocFormat
 from tlx_plugins.formats.yolo import YoloFormat
@@ -36,6 +37,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
             "reading_holds_little_in_memory": "what a column means is told by all of its cells",
         },
     },
+    "cvat": {"added_attributes": ("cvat_image_id",)},
     "tfrecord": {"returns_anyway": ROTATION},
 }
 
@@ -52,9 +54,30 @@ class TestYoloOutlines(FormatChecks):
     only = LOSSES
 
 
+class TestYoloRotated(FormatChecks):
+    plugin = YoloFormat()
+    write_options = {"task": "obb", "outside": "keep"}
+    only = LOSSES
+    expected_failures = {
+        "every_field_survives_or_is_declared": "the rectangle of an outline is another than its box"
+    }
+
+
 class TestVocWholePixels(FormatChecks):
     plugin = VocFormat()
     write_options = {"corners": "integer"}
+    only = LOSSES
+
+
+class TestVocMasks(FormatChecks):
+    plugin = VocFormat()
+    write_options = {"masks": True}
+    only = LOSSES
+
+
+class TestParquetOfObjects(FormatChecks):
+    plugin = ParquetFormat()
+    write_options = {"rows": "objects"}
     only = LOSSES
 
 

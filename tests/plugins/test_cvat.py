@@ -23,9 +23,9 @@ from tlx.dataset import Dataset, Operation, write_dataset
 from tlx.errors import DataError, TlxError, UsageError
 from tlx.issues import IssueLog
 from tlx.model import Box, Object, Record, Shape, Taxonomy
-from tlx_plugins.sources.cvat import CvatOptions, CvatSource
+from tlx_plugins.formats.cvat import CvatFormat, CvatOptions
 
-SOURCE = CvatSource()
+SOURCE = CvatFormat()
 KINDS = ("box", "polygon", "polyline", "points", "ellipse", "cuboid", "skeleton", "mask")
 
 # pycocotools' own decoder is behind NumPy's protocol for copies.
@@ -250,7 +250,7 @@ def test_tags_are_labels_of_the_image(put: Any) -> None:
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_masks_agree_with_pycocotools(data: st.DataObject) -> None:
-    from tlx_plugins.sources.cvat_mask import whole_image
+    from tlx_plugins.formats.cvat_mask import whole_image
 
     width, height = data.draw(st.integers(1, 9)), data.draw(st.integers(1, 9))
     w, h = data.draw(st.integers(1, width)), data.draw(st.integers(1, height))
@@ -557,7 +557,7 @@ def test_broken_zips_are_errors(tmp_path: Path) -> None:
 
 
 def test_one_element_may_not_go_on_for_ever(put: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tlx_plugins.sources import cvat_xml
+    from tlx_plugins.formats import cvat_xml
 
     monkeypatch.setattr(cvat_xml, "_LARGEST_PIECE", 1 << 20)
     path = put(images_xml(image=f'name="a.jpg" id="{"9" * (3 << 20)}"'))

@@ -20,11 +20,11 @@ from tlx.errors import DataError
 from tlx.issues import IssueLog
 from tlx.model import Box, Record
 from tlx_plugins import spill as spilling
-from tlx_plugins.sources.cvat import CvatOptions, CvatSource
-from tlx_plugins.sources.cvat_interpolation import between, turned
+from tlx_plugins.formats.cvat import CvatFormat, CvatOptions
+from tlx_plugins.formats.cvat_interpolation import between, turned
 from tlx_plugins.spill import Spill
 
-SOURCE = CvatSource()
+SOURCE = CvatFormat()
 
 
 def read(root: Path, policy: str = "fail", **options: Any) -> tuple[list[Record], IssueLog]:

@@ -27,6 +27,7 @@ from tlx.issues import IssueLog
 from tlx.loss import find_loss
 from tlx.model import Box, Keypoint, Label, Object, Record, Segmentation, Taxonomy
 from tlx.safe_xml import SafeParser
+from tlx_plugins.formats.coco_rle import compress, decompress
 from tlx_plugins.formats.voc import VocFormat, VocOptions
 from tlx_plugins.formats.voc_xml import number
 
@@ -857,3 +858,61 @@ def test_foreign_to_foreign_through_the_pipeline(put: Any, tmp_path: Path) -> No
     assert (done.images, again.objects, again.losses) == (1, 1, ())
     corners = re.findall(r"m(?:in|ax)>(\d+)<", (tmp_path / "voc/Annotations/a.xml").read_text())
     assert [int(c) for c in corners] == list(BOX)
+
+
+# -- masks -----------------------------------------------------------------------------------------
+
+
+def test_masks_are_pictures_in_the_devkit_s_colours(tmp_path: Path) -> None:
+    square = Segmentation(polygons=((1.0, 1.0, 9.0, 1.0, 9.0, 7.0, 1.0, 7.0),))
+    runs = Segmentation(counts=compress([0, 80]), size=(8, 10), compressed=True)
+    box = Box(1.0, 1.0, 9.0, 7.0)
+    things = (
+        Object(category="b", box=Box(0.0, 0.0, 10.0, 8.0), segmentation=runs),
+        Object(category="a", box=box, segmentation=square),
+        Object(category="a", box=box),
+    )
+    record = Record(
+        image_id="x/y.png", uri="x/y.png", width=10, height=8, objects=things, split="train"
+    )
+    bare = Record(image_id="z.png", uri="z.png", width=10, height=8, objects=things[2:])
+    lineage = (Operation(name="test", version="0"),)
+    dataset = write_dataset(
+        tmp_path / "d.tlx", [record, bare], Taxonomy.of(["a", "b"]), tmp_path, lineage
+    )
+    issues = IssueLog("fail")
+    VocFormat().write(dataset, tmp_path / "out", VocOptions(masks=True), Context(issues=issues))
+    objects = Image.open(tmp_path / "out/SegmentationObject/x/y.png")
+    classes = Image.open(tmp_path / "out/SegmentationClass/x/y.png")
+    numbers = np.asarray(objects)
+    assert objects.mode == classes.mode == "P"
+    # The large mask lies below the small one.
+    assert (numbers[1:7, 1:9] == 2).all()
+    assert (numbers[0] == 1).all()
+    assert (np.asarray(classes)[1:7, 1:9] == 1).all()
+    assert (np.asarray(classes)[0] == 2).all()
+    # VOClabelcolormap: aeroplane, bicycle and the border.
+    palette = np.array(objects.getpalette()).reshape(-1, 3)
+    assert palette[[0, 1, 2, 15, 255]].tolist() == [
+        [0, 0, 0], [128, 0, 0], [0, 128, 0], [192, 128, 128], [224, 224, 192],
+    ]  # fmt: skip
+    assert issues.counts == {"hidden-mask": 1}
+    assert (tmp_path / "out/ImageSets/Segmentation/train.txt").read_text() == "x/y\n"
+    assert len(list((tmp_path / "out").rglob("*.png"))) == 2
+    reading = VocFormat().read(tmp_path / "out", VocOptions(), Context())
+    again = {r.image_id: r for r in reading.content}  # type: ignore[union-attr]
+    first, second, third = again["x/y.png"].objects
+    assert second.segmentation == square
+    assert first.segmentation is not None
+    assert first.segmentation.counts is not None
+    assert sum(decompress(first.segmentation.counts)[1::2]) == 80 - 48
+    assert third.segmentation is None
+
+
+def test_more_classes_than_a_byte_tells_apart_are_refused(tmp_path: Path) -> None:
+    record = Record(image_id="a.png", uri="a.png", width=9, height=9)
+    lineage = (Operation(name="test", version="0"),)
+    taxonomy = Taxonomy.of([f"c{n}" for n in range(255)])
+    dataset = write_dataset(tmp_path / "d.tlx", [record], taxonomy, tmp_path, lineage)
+    with pytest.raises(UsageError, match="254 classes"):
+        VocFormat().write(dataset, tmp_path / "out", VocOptions(masks=True), Context())

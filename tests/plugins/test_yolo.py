@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from hypothesis import given, settings
@@ -21,8 +23,11 @@ from tlx.errors import DataError, TlxError
 from tlx.issues import IssueLog
 from tlx.loss import find_loss
 from tlx.model import Box, Object, Record, Segmentation, Taxonomy
+from tlx.schema import flat_objects, records_to_batch
+from tlx_plugins.formats.text_columns import corners_of
 from tlx_plugins.formats.voc import VocFormat, VocOptions
 from tlx_plugins.formats.yolo import YoloFormat, YoloOptions
+from tlx_plugins.formats.yolo_obb import quadrilaterals, rotated_box, smallest_rectangle
 
 FORMAT = YoloFormat()
 ROW = "0 0.5 0.5 0.2 0.25\n"
@@ -430,3 +435,88 @@ def test_foreign_to_foreign_through_the_pipeline(put: Any, tmp_path: Path) -> No
     assert (tmp_path / "yolo/labels/train/images/train/a.txt").exists() or (
         tmp_path / "yolo/images/train/labels/train/a.txt"
     ).read_text() == "0 0.5 0.5 0.2 0.25\n"
+
+
+# -- rotated boxes ---------------------------------------------------------------------------------
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.tuples(
+        *(st.floats(20.0, 60.0) for _ in range(2)), *(st.floats(2.0, 30.0) for _ in range(2))
+    ),
+    st.floats(0.0, 359.9),
+)
+def test_rotated_boxes_come_back(numbers: tuple[float, ...], angle: float) -> None:
+    x, y, width, height = numbers
+    box = Box(x - width / 2, y - height / 2, x + width / 2, y + height / 2)
+    batch = records_to_batch(
+        [Record(image_id="a", uri="a", objects=(Object(category="c", box=box, rotation=angle),))]
+    )
+    _, flat = flat_objects(batch)
+    points = [values[0].as_py() for values in quadrilaterals(flat, corners_of(flat))]
+    # The middle of the first side is where the middle of the box's top was turned to: clockwise
+    # with y downwards.
+    middle = ((points[0] + points[2]) / 2, (points[1] + points[3]) / 2)
+    turned = math.radians(angle)
+    assert middle[0] == pytest.approx(x + math.sin(turned) * height / 2, abs=1e-6)
+    assert middle[1] == pytest.approx(y - math.cos(turned) * height / 2, abs=1e-6)
+    found = rotated_box(list(zip(points[0::2], points[1::2], strict=True)))
+    assert found is not None
+    again, rotation = found
+    assert (again.xmin, again.ymin, again.xmax, again.ymax) == pytest.approx(
+        (box.xmin, box.ymin, box.xmax, box.ymax), abs=1e-5
+    )
+    assert abs(math.remainder((rotation or 0.0) - angle, 360)) < 1e-4
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50)), min_size=3, max_size=12))
+def test_the_smallest_rectangle_holds_all_points_and_is_no_larger(
+    points: list[tuple[int, int]],
+) -> None:
+    given = [(float(x), float(y)) for x, y in points]
+    corners = np.array(smallest_rectangle(given))
+    sides = corners[1] - corners[0], corners[3] - corners[0]
+    area = float(np.prod([np.hypot(*side) for side in sides]))
+    assert abs(float(np.dot(*sides))) < 1e-6
+    for side in sides:
+        if np.hypot(*side) > 1e-9:
+            along = (np.array(given) - corners[0]) @ side / np.hypot(*side)
+            assert along.min() > -1e-6
+            assert along.max() < np.hypot(*side) + 1e-6
+    # No other angle does better.
+    for angle in np.linspace(0, np.pi / 2, 91):
+        u = np.array(given) @ [np.cos(angle), np.sin(angle)]
+        v = np.array(given) @ [-np.sin(angle), np.cos(angle)]
+        assert area <= (np.ptp(u) * np.ptp(v)) + 1e-6
+
+
+def test_rotated_boxes_are_files_that_say_so(tmp_path: Path) -> None:
+    Image.new("L", (100, 80)).save(tmp_path / "a.png")
+    outline = Segmentation(polygons=((10.0, 10.0, 20.0, 20.0, 15.0, 25.0, 5.0, 15.0),))
+    things = (
+        Object(category="c", box=Box(30.0, 30.0, 50.0, 40.0), rotation=30.0),
+        Object(category="c", box=Box(60.0, 50.0, 70.0, 60.0)),
+        Object(category="c", segmentation=outline),
+    )
+    record = Record(image_id="a.png", uri="a.png", width=100, height=80, objects=things)
+    lineage = (Operation(name="test", version="0"),)
+    dataset = write_dataset(tmp_path / "d.tlx", [record], Taxonomy.of(["c"]), tmp_path, lineage)
+    YoloFormat().write(dataset, tmp_path / "out", YoloOptions(task="obb"), Context())
+    rows = (tmp_path / "out/labels/a.txt").read_text().splitlines()
+    assert [len(row.split()) for row in rows] == [9, 9, 9]
+    assert "task: obb" in (tmp_path / "out/data.yaml").read_text()
+    (again,) = YoloFormat().read(tmp_path / "out", YoloOptions(), Context()).content
+    first, second, third = again.objects  # type: ignore[union-attr]
+    assert (first.box, first.rotation) == (things[0].box, 30.0)
+    assert (second.box, second.rotation) == (things[1].box, None)
+    # Sides of 14.14 and 7.07 pixels, turned by 45 degrees or by as much plus quarter turns.
+    assert third.rotation % 90 == pytest.approx(45)
+    assert third.box.area == pytest.approx(100)
+    # Without the word they are outlines, as for every other reader.
+    (tmp_path / "out/data.yaml").write_text("names: [c]\nval: images\n")
+    (plain,) = YoloFormat().read(tmp_path / "out", YoloOptions(), Context()).content
+    assert all(thing.segmentation for thing in plain.objects)  # type: ignore[union-attr]
+    (asked,) = YoloFormat().read(tmp_path / "out", YoloOptions(task="obb"), Context()).content
+    assert asked.objects == again.objects  # type: ignore[union-attr]

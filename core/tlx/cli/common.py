@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, fields, make_dataclass
+from pathlib import PurePath
 from typing import Annotated, Any, get_type_hints
 
 from cyclopts import Parameter
@@ -11,8 +12,10 @@ from cyclopts import Parameter
 from tlx.cli.screen import BarProgress, Screen
 from tlx.context import Context
 from tlx.errors import UsageError
-from tlx.issues import IssueLog, Policy
+from tlx.issues import Issue, IssueLog, Policy
 from tlx.options import documentation
+
+_FIRST_PLACES = 4
 
 
 @Parameter(name="*")
@@ -29,13 +32,13 @@ class Flags:
     ] = False
 
 
-def plugin_options(kind: type[Any], title: str, without: str | None = None) -> Any:
+def plugin_options(kind: type[Any], title: str, without: Collection[str] = ()) -> Any:
     """The annotation that makes flags out of a plugin's options dataclass.
 
     Args:
-        kind: The dataclass.
-        title: Heading of the flags in the help.
-        without: A field that is no flag.
+        kind: The options dataclass.
+        title: Of the group of flags in the help.
+        without: Fields that become no flag, because the command has one of that name.
     """
     hints = get_type_hints(kind, include_extras=True)
     texts = documentation(kind)
@@ -50,7 +53,7 @@ def plugin_options(kind: type[Any], title: str, without: str | None = None) -> A
                 else field(default_factory=f.default_factory),
             )
             for f in fields(kind)
-            if f.name != without
+            if f.name not in without
         ],
         frozen=True,
     )
@@ -98,16 +101,23 @@ def make_context(*, on_error: Policy = "fail", seed: int = 0, workers: int = 0) 
     return Context(progress=BarProgress(), issues=IssueLog(on_error), seed=seed, workers=workers)
 
 
+def _told(first: Sequence[Issue]) -> str:
+    """The first issue of a kind, and where the next ones are."""
+    if not first:
+        return ""
+    places = [issue.place for issue in first[1:]]
+    also = [f"{PurePath(place.path).name}:{place.line}" for place in places if place and place.line]
+    return f"{first[0]} Also at {', '.join(also)}." if also else str(first[0])
+
+
 def show_issues(screen: Screen, issues: IssueLog, journal: str | None = None) -> None:
     """Sum up what was skipped, changed or noticed: per kind a count and the first places."""
     if not issues.total:
         return
     rows = []
     for code, count in issues.counts.most_common():
-        first = issues.first(code, 1)
-        rows.append(
-            (code, f"{count:,}", first[0].action if first else "", str(first[0]) if first else "")
-        )
+        first = issues.first(code, _FIRST_PLACES)
+        rows.append((code, f"{count:,}", first[0].action if first else "", _told(first)))
     from rich import box
     from rich.table import Table
     from rich.text import Text

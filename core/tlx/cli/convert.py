@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,7 +14,11 @@ from tlx.cli.screen import Screen
 from tlx.loss import Loss
 from tlx.options import NoOptions
 from tlx.pipeline import convert
+from tlx.policies import Policies
 from tlx.sidecar import describe_loss
+
+_OWN = frozenset({"bad_boxes"})
+"""Options of readers that the command has for all of them."""
 
 
 def register(app: App, arguments: list[str], screen: Screen) -> None:
@@ -36,6 +40,7 @@ def register(app: App, arguments: list[str], screen: Screen) -> None:
         overwrite: Annotated[bool, Parameter(negative=())] = False,
         on_error: Literal["fail", "skip"] = "fail",
         workers: int = 0,
+        policies: Any = None,
         options: Any = None,
         flags: Flags | None = None,
     ) -> None:
@@ -50,11 +55,17 @@ def register(app: App, arguments: list[str], screen: Screen) -> None:
             dry_run: Only say what would be lost.
             overwrite: Replace what lies at the output.
             on_error: What a bad record does: end the command, or be skipped and counted.
-            workers: Images that a writer may read at a time, where it has to read them.
+            workers: Images that a writer may read at a time; it writes the same bytes.
         """
         del flags
-        context = make_context(on_error=on_error, workers=workers)
+        wanted = Policies(**values(policies))
+        context = make_context(on_error=on_error, seed=wanted.seed, workers=workers)
         given = values(options)
+        if wanted.bad_boxes is not None:
+            given["bad_boxes"] = wanted.bad_boxes
+        if "bad_boxes" in _fields(reader):
+            # The reader sees the labels as they are written: it can name file and line.
+            wanted = replace(wanted, bad_boxes=None)
         # A reader and a writer may share a name of an option (both are "coco"): it goes to both.
         mine = {f: v for f, v in given.items() if f in _fields(writer)}
         defaults = {f.name: f.default for f in fields(writer)}
@@ -75,6 +86,7 @@ def register(app: App, arguments: list[str], screen: Screen) -> None:
             dry_run=dry_run,
             overwrite=overwrite,
             on_loss=lambda losses: show_loss(screen, to, losses),
+            policies=wanted,
             context=context,
         )
         verb = "would be written" if dry_run else "written"
@@ -91,8 +103,9 @@ def register(app: App, arguments: list[str], screen: Screen) -> None:
             }
         )
 
+    command.__annotations__["policies"] = plugin_options(Policies, "Policies, for every format")
     command.__annotations__["options"] = plugin_options(
-        _merged(writer, reader), "Options of the formats"
+        _merged(writer, reader), "Options of the formats", without=_OWN
     )
     app.command(
         command, name="convert", help="Write a dataset, or a foreign folder, in another format."

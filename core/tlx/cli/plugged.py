@@ -35,7 +35,7 @@ def register(app: App, entry: host.Entry, screen: Screen) -> None:
     named = any(field.name == "path" for field in fields(kind))
     chosen: Any = command_on if named else command
     chosen.__annotations__["options"] = plugin_options(
-        kind, f"Options of {entry.name}", without="path"
+        kind, f"Options of {entry.name}", without={"path"}
     )
     if named:
         text = " ".join(documentation(kind).get("path", "").split())

@@ -7,6 +7,7 @@ from io import BytesIO
 from typing import Any
 
 from tlx.model import Segmentation
+from tlx_plugins.formats.mask_pixels import mask_pixels
 
 
 def mask_png(segmentation: Segmentation | None, width: int, height: int) -> bytes:
@@ -28,25 +29,10 @@ def mask_png(segmentation: Segmentation | None, width: int, height: int) -> byte
     if segmentation is None:
         pixels = np.zeros((height, width), np.uint8)
     else:
-        pixels = _pixels(segmentation, width, height)
+        pixels = mask_pixels(segmentation, width, height)
     out = BytesIO()
     Image.fromarray(pixels, "L").save(out, "PNG")
     return out.getvalue()
-
-
-def _pixels(segmentation: Segmentation, width: int, height: int) -> Any:
-    """The mask as uint8 array [height, width]."""
-    from pycocotools import mask
-
-    if segmentation.counts is not None and segmentation.size is not None:
-        if segmentation.size != (height, width):
-            stated = f"{segmentation.size[1]} x {segmentation.size[0]}"
-            raise ValueError(f"has a mask of {stated} pixels in an image of {width} x {height}")
-        runs = {"size": [height, width], "counts": segmentation.counts}
-    else:
-        polygons = [list(polygon) for polygon in segmentation.polygons]
-        runs = mask.merge(mask.frPyObjects(polygons, height, width))
-    return mask.decode(runs)
 
 
 def mask_from_png(data: bytes, width: int, height: int) -> Segmentation:

@@ -26,7 +26,7 @@ _TRAITS = Traits(
         "labels": "Pascal VOC has no image-level labels",
         "objects.keypoints": "Pascal VOC has no keypoints",
         "objects.shape": "Pascal VOC has no lines, ellipses and cuboids",
-        "objects.segmentation.counts": "masks are not written, only polygons",
+        "objects.segmentation.counts": "masks are written only with --masks",
     },
     assumes={
         "objects.box": "Pascal VOC needs a box: not stated is taken from the polygons",
@@ -36,6 +36,8 @@ _TRAITS = Traits(
     pixel_convention="xmin, ymin, xmax, ymax in pixels; counted from 1 with both ends inclusive, "
     "or with base 0 continuous and half open",
 )
+
+_HIDDEN = "a pixel belongs to one object: where they overlap the smaller one is drawn"
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,10 @@ class VocOptions(BadInputOptions):
     """Writing: corners with all their decimals, or rounded to whole pixels for programs that read
     nothing else."""
 
+    masks: bool = False
+    """Writing: draw polygons and masks into the palette images of SegmentationObject and
+    SegmentationClass, and list their images in ImageSets/Segmentation."""
+
     media: Media = "reference"
     """Writing: leave the images where they are, or bring them to JPEGImages/."""
 
@@ -84,10 +90,14 @@ class VocFormat:
     options = VocOptions
 
     def traits(self, options: VocOptions) -> Traits:
-        """What the format cannot hold; corners are rounded only when whole pixels are asked for."""
-        if options.corners == "exact":
-            return _TRAITS
-        return replace(_TRAITS, rounds={"objects.box": "to whole pixels, never to nothing"})
+        """What the format cannot hold; it depends on how corners and masks are written."""
+        drops, rounds = {**_TRAITS.drops}, {**_TRAITS.rounds}
+        if options.corners == "integer":
+            rounds["objects.box"] = "to whole pixels, never to nothing"
+        if options.masks:
+            del drops["objects.segmentation.counts"]
+            rounds["objects.segmentation.counts"] = _HIDDEN
+        return replace(_TRAITS, drops=drops, rounds=rounds)
 
     def sniff(self, root: Path) -> Match:
         """Look at the first XML files for the root element of Pascal VOC."""

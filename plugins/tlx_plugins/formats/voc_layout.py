@@ -75,7 +75,7 @@ class Layout:
         files: The XML files, sorted.
         passed: Folders with XML files that were passed over, with their number.
         images: Folders with images, by path.
-        masks: PNG files of SegmentationObject, by base folder and stem.
+        masks: PNG files of SegmentationObject, by base folder and key (`LabelFile.key`).
         texts: Text files, sorted: lists of images and of classes.
         unnameable: Paths whose names are not text in any encoding.
     """
@@ -138,7 +138,7 @@ def scan(root: Path, annotations: str | None = None) -> Layout:
         home = ""
     layout = Layout(top)
     for folder, names in walk(top):
-        masks = folder.rpartition("/")[2].lower() in MASK_FOLDERS
+        masks = _mask_folder(folder)
         for name in names:
             suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 - a hundred thousand times
             path = join(folder, name)
@@ -151,14 +151,21 @@ def scan(root: Path, annotations: str | None = None) -> Layout:
                     layout.files.append(_label_file(path, folder, home))
             elif suffix == ".txt":
                 layout.texts.append(path)
-            elif masks:
-                if folder.rpartition("/")[2].lower() == FOLDER and suffix == ".png":
-                    base = folder.rpartition("/")[0]
-                    layout.masks[base, name[: -len(suffix)]] = path
+            elif masks is not None:
+                if masks.rpartition("/")[2].lower() == FOLDER and suffix == ".png":
+                    key = path[len(masks) + 1 : -len(suffix)]
+                    layout.masks[masks.rpartition("/")[0], key] = path
             else:
                 layout.images.setdefault(folder, Images()).add(name)
     _choose(layout)
     return layout
+
+
+def _mask_folder(folder: str) -> str | None:
+    """The folder of masks that a folder is, or lies in."""
+    parts = folder.split("/")
+    found = next((n for n, part in enumerate(parts) if part.lower() in MASK_FOLDERS), None)
+    return None if found is None else "/".join(parts[: found + 1])
 
 
 def _label_file(path: str, folder: str, home: str) -> LabelFile:

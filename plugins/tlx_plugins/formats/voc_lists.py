@@ -17,6 +17,7 @@ CLASS_LISTS = ("labels.txt", "classes.txt", "predefined_classes.txt", "labelmap.
 """Files that name the classes in order; CVAT's labelmap.txt has colours behind them."""
 
 SETS = "ImageSets/Main"
+MASK_SETS = "ImageSets/Segmentation"
 _WORDS = frozenset({"train", "val", "trainval", "test"})
 _EVERYTHING = frozenset({"list", "all", "default"})
 

@@ -309,7 +309,8 @@ class VocReader:
             self._report("bad-mask", message, path, "kept")
         for place, number in enumerate(stated):
             mask = masks[number] if number < len(masks) else None
-            if mask is not None:
+            # Polygons of the XML are what the mask was drawn from.
+            if mask is not None and image.objects[place].segmentation is None:
                 image.objects[place] = replace(image.objects[place], segmentation=mask)
 
     def _objects(self, image: VocImage, size: tuple[int, int] | None) -> tuple[Object, ...]:

@@ -7,19 +7,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from tlx.api import WriteReport
 from tlx.context import Context
+from tlx.errors import UsageError
 from tlx.file_names import CONTROL, output_name
 from tlx.issues import Issue
 from tlx.media import IMAGE_SUFFIXES, image_size
 from tlx.media_transfer import bring
+from tlx.schema import batch_to_records
 from tlx_plugins.formats import voc_columns as xml
 from tlx_plugins.formats.text_columns import CORNERS, corners_of, joined, offsets_of, together
 from tlx_plugins.formats.voc_base import STATEMENT
-from tlx_plugins.formats.voc_lists import SETS, write_lines
+from tlx_plugins.formats.voc_lists import MASK_SETS, SETS, write_lines
+from tlx_plugins.formats.voc_masks import MOST_NUMBERS, draw_numbers, save_picture
 
 if TYPE_CHECKING:
     from tlx.dataset import Dataset
@@ -27,6 +31,8 @@ if TYPE_CHECKING:
 
 IMAGES = "JPEGImages"
 LABELS = "Annotations"
+OBJECT_MASKS = "SegmentationObject"
+CLASS_MASKS = "SegmentationClass"
 _HEAD = ("image_id", "uri", "width", "height", "split")
 
 
@@ -61,21 +67,32 @@ class VocWriter:
         self.used: set[str] = set()
         self.files: list[str] = []
         self.lists: dict[str, list[str]] = {}
-        self.objects = self.rounded = 0
+        self.mask_lists: dict[str, list[str]] = {}
+        self.objects = self.rounded = self.hidden = 0
 
     def write(self) -> WriteReport:
         """Write all files."""
         (self.dest / LABELS).mkdir(parents=True)
+        if self.options.masks and len(self.dataset.taxonomy) > MOST_NUMBERS:
+            raise UsageError(
+                f"--masks can tell {MOST_NUMBERS} classes apart; there are "
+                f"{len(self.dataset.taxonomy)}.",
+                hint="Leave some out with --class-map, or write without --masks.",
+            )
         self._write_classes()
         batches = self.context.progress.track(
             self.dataset.batches(), "writing VOC", len(self.dataset.manifest.parts)
         )
         for batch in batches:
             self._write_batch(batch)
-        for split, keys in self.lists.items():
-            name = f"{SETS}/{quote(split, safe='')}.txt"
-            write_lines(self.dest / name, keys)
-            self.files.append(name)
+        for folder, lists in ((SETS, self.lists), (MASK_SETS, self.mask_lists)):
+            for split, keys in lists.items():
+                name = f"{folder}/{quote(split, safe='')}.txt"
+                write_lines(self.dest / name, keys)
+                self.files.append(name)
+        if self.hidden:
+            message = f"{self.hidden} masks are hidden in part by smaller ones."
+            self._report("hidden-mask", message, "", "requested")
         if self.rounded:
             message = f"{self.rounded} boxes were rounded to whole pixels."
             self._report("rounded-box", message, "", "requested")
@@ -100,6 +117,8 @@ class VocWriter:
         columns = (batch.column(name).to_pylist() for name in _HEAD)
         heads = [self._head(*row) for row in zip(*columns, strict=True)]
         texts = self._texts(heads, attributes, objects).cast(pa.binary()).to_pylist()
+        if self.options.masks:
+            self._write_masks(batch, heads)
         for head, text, count in zip(heads, texts, counts, strict=True):
             if head is None:
                 continue
@@ -111,6 +130,35 @@ class VocWriter:
                 source = self.dataset.image_path(head.uri)
                 bring(source, self.dest / IMAGES, head.uri, self.options.media)
                 self.files.append(f"{IMAGES}/{head.uri}")
+
+    def _write_masks(self, batch: pa.RecordBatch, heads: list[_Head | None]) -> None:
+        """Draw the outlines of each image that has any."""
+        column = batch.column("objects")
+        parents, flat = pc.list_parent_indices(column), pc.list_flatten(column)
+        outlined = set(pc.unique(parents.filter(flat.field("segmentation").is_valid())).to_pylist())
+        # Numbers count the objects of the XML.
+        written = corners_of(flat)[0].is_valid()
+        numbers = {name: number for number, name in enumerate(self.dataset.taxonomy.names, 1)}
+        for row, head in enumerate(heads):
+            if head is None or row not in outlined:
+                continue
+            record = next(batch_to_records(batch.slice(row, 1)))
+            flags = written.filter(pc.equal(parents, row)).to_pylist()
+            things = [thing for thing, kept in zip(record.objects, flags, strict=True) if kept]
+            try:
+                outlines = [thing.segmentation for thing in things]
+                picture, hidden = draw_numbers(outlines, head.width, head.height)
+            except ValueError as error:
+                message = f"{record.image_id} {error}; its masks are left out."
+                self._report("no-mask", message, record.image_id, "changed")
+                continue
+            self.hidden += hidden
+            classes = np.array([0, *(numbers[thing.category] for thing in things)], np.uint8)
+            for folder, content in ((OBJECT_MASKS, picture), (CLASS_MASKS, classes[picture])):
+                name = f"{folder}/{head.key}.png"
+                save_picture(content, self.dest / name)
+                self.files.append(name)
+            self.mask_lists.setdefault(head.split or "all", []).append(head.key)
 
     def _texts(self, heads: list[_Head | None], attributes: xml.Attributes, inner: Any) -> Any:
         """The whole XML of each image."""

@@ -57,9 +57,11 @@ class YoloOptions(BadInputOptions):
     """Reading: an image without a text file is one without objects, as trainers take it, or is left
     out, as nobody has labelled it yet."""
 
-    task: Literal["detect", "segment"] = "detect"
-    """Writing: boxes, or one outline for each object; several polygons of an object are joined,
-    and an object without any is outlined by its box."""
+    task: Literal["detect", "segment", "obb"] = "detect"
+    """Writing: boxes; or one outline for each object: several polygons of an object are joined, and
+    an object without any is outlined by its box; or rotated boxes (obb): the smallest one around
+    the polygons of an object that states no rotation. Reading: with obb four points are a rotated
+    box and not an outline, as they are where data.yaml says so, which tlx writes."""
 
     outside: Literal["clip", "keep", "drop"] = "clip"
     """Writing: what to do with a box or outline that leaves the image; trainers refuse images with
@@ -77,12 +79,22 @@ class YoloFormat:
     """
 
     name = "yolo"
-    summary = "YOLO text labels: boxes or outlines, with data.yaml"
+    summary = "YOLO text labels: boxes, outlines or rotated boxes, with data.yaml"
     options = YoloOptions
 
     def traits(self, options: YoloOptions) -> Traits:
-        """What the text files cannot hold; outlines are kept by the task ``segment``."""
-        if options.task != "segment":
+        """What the text files cannot hold; it depends on the task."""
+        if options.task == "obb":
+            turned = ("objects.rotation", "objects.segmentation.polygons")
+            drops = {k: why for k, why in _TRAITS.drops.items() if k not in turned}
+            rounds = {
+                "objects.rotation": "degrees come back from 0 to 360, with six decimals",
+                "objects.segmentation.polygons": "only the rectangle around them is written",
+                "objects.box": "the smallest rectangle around the polygons takes its place",
+            }
+            beside = {**_TRAITS.beside, "objects.box": "objects.segmentation.polygons"}
+            return replace(_TRAITS, drops=drops, rounds=rounds, beside=beside)
+        if options.task == "detect":
             return _TRAITS
         name = "objects.segmentation.polygons"
         drops = {k: why for k, why in _TRAITS.drops.items() if k != name}

@@ -27,7 +27,9 @@ from tlx.split_names import folder_split, usual_split
 
 NAME_FILES = ("classes.txt", "obj.names", "predefined_classes.txt")
 _CONFIGURATIONS = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
-_OTHER_KEYS = frozenset({"path", "names", "nc", "download", "kpt_shape", "flip_idx", "channels"})
+_OTHER_KEYS = frozenset(
+    {"path", "names", "nc", "download", "kpt_shape", "flip_idx", "channels", "task"}
+)
 _MAXIMUM_BYTES = 16 << 20
 
 
@@ -51,6 +53,7 @@ class Layout:
         images: The images, sorted within their split.
         strays: Label files without an image.
         files: What defines the input: the configuration, names and labels.
+        task: What the configuration says that the labels are for; only tlx writes it.
     """
 
     root: Path
@@ -58,6 +61,7 @@ class Layout:
     images: list[ImageFile] = field(default_factory=list)
     strays: list[str] = field(default_factory=list)
     files: tuple[Path, ...] = ()
+    task: str | None = None
 
 
 def find_configuration(root: Path) -> Path | None:
@@ -104,6 +108,8 @@ def scan(root: Path, context: Context) -> Layout:
         if isinstance(stated, str) and (top / stated).is_dir():
             top = top / stated
     layout = Layout(top)
+    if isinstance(settings.get("task"), str):
+        layout.task = settings["task"]
     names_file = None
     if configuration is not None:
         layout.names = _names(settings.get("names"), configuration, context)

@@ -15,6 +15,7 @@ from tlx.media import image_header
 from tlx.model import Box, Category, Object, Origin, Record, Segmentation, Taxonomy
 from tlx.orientation import ground_of
 from tlx_plugins.formats.yolo_layout import ImageFile, Layout
+from tlx_plugins.formats.yolo_obb import rotated_box
 
 if TYPE_CHECKING:
     from tlx_plugins.formats.yolo import YoloOptions
@@ -38,6 +39,7 @@ class YoloReader:
         self.options = options
         self.context = context
         self.names = dict(layout.names)
+        self.rectangles = "obb" in (options.task, layout.task)
         self.unnamed: set[int] = set()
         inner = Counter(image.inner for image in layout.images)
         self.short = max(inner.values(), default=1) == 1
@@ -102,7 +104,7 @@ class YoloReader:
             thing = self._object(line, text, size or (1, 1), image.labels or "")
             if thing is None:
                 continue
-            key = (thing.category, thing.box, thing.segmentation)
+            key = (thing.category, thing.box, thing.rotation, thing.segmentation)
             if key in seen and self.options.duplicates != "keep":
                 message = f"an object {thing.category!r} is there twice."
                 action = duplicate_action(self.options.duplicates, same=True)
@@ -141,7 +143,7 @@ class YoloReader:
         if category is None:
             return None
         width, height = size
-        segmentation = None
+        segmentation = rotation = None
         if len(values) == 5:
             x, y, w, h = values[1:]
             box = Box(
@@ -154,8 +156,19 @@ class YoloReader:
             xs = [round(value * width, _PIXEL_DECIMALS) for value in values[1::2]]
             ys = [round(value * height, _PIXEL_DECIMALS) for value in values[2::2]]
             points = tuple(value for point in zip(xs, ys, strict=True) for value in point)
-            segmentation = Segmentation(polygons=(points,))
-            box = Box(min(xs), min(ys), max(xs), max(ys))
+            turned = None
+            if self.rectangles and len(values) == 9:
+                exact = zip(
+                    (value * width for value in values[1::2]),
+                    (value * height for value in values[2::2]),
+                    strict=True,
+                )
+                turned = rotated_box(list(exact))
+            if turned is not None:
+                box, rotation = turned
+            else:
+                segmentation = Segmentation(polygons=(points,))
+                box = Box(min(xs), min(ys), max(xs), max(ys))
         else:
             scored = "; a sixth is the score of a prediction" if len(values) == 6 else ""
             message = f"has {len(values)} numbers where 5, or 7, 9, ... are needed{scored}."
@@ -176,7 +189,9 @@ class YoloReader:
             )
         if kept is None:
             return None
-        return Object(category=category, box=kept, segmentation=segmentation, line=line)
+        return Object(
+            category=category, box=kept, segmentation=segmentation, rotation=rotation, line=line
+        )
 
     def _category(self, number: int, file: str, line: int) -> str | None:
         name = self.names.get(number)

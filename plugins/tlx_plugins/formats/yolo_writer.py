@@ -19,6 +19,7 @@ from tlx.issues import Issue
 from tlx.media import IMAGE_SUFFIXES, image_size
 from tlx.media_transfer import bring
 from tlx_plugins.formats.text_columns import corners_of, joined, offsets_of, rounded, together
+from tlx_plugins.formats.yolo_obb import extents, quadrilaterals
 
 if TYPE_CHECKING:
     from tlx.dataset import Dataset
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
 
 DECIMALS = 10
 _HEAD = ("image_id", "uri", "width", "height", "split")
-_RESERVED = frozenset({"path", "names", "nc", "download", "kpt_shape", "flip_idx", "channels"})
+_RESERVED = frozenset(
+    {"path", "names", "nc", "download", "kpt_shape", "flip_idx", "channels", "task"}
+)
 
 
 class _Head(NamedTuple):
@@ -91,6 +94,8 @@ class YoloWriter:
             split: f"images/{quote(split, safe='')}" for split in self.dataset.splits()
         }
         settings["names"] = dict(enumerate(names))
+        if self.options.task == "obb":
+            settings["task"] = "obb"  # Four points may be an outline as well.
         text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True, width=1000)
         (self.dest / "data.yaml").write_text(text, encoding="utf-8", newline="\n")
         self.files.append("data.yaml")
@@ -133,6 +138,10 @@ class YoloWriter:
             for i in (3, 4)
         ]
         corners = corners_of(flat)
+        points: list[Any] = []
+        if self.options.task == "obb":
+            points = quadrilaterals(flat, corners)
+            corners = extents(points, corners)
         known = sides[0].is_valid()
         self._each(batch, parents, pc.and_(known, corners[0].is_null()), "no-box", "no box")
         corners, kept = self._inside(corners, sides)
@@ -145,6 +154,8 @@ class YoloWriter:
         numbers = pc.index_in(flat.field("category"), self.classes).cast(pa.string())
         if self.options.task == "segment":
             places = self._outlines(flat, corners, sides, kept)
+        elif self.options.task == "obb":
+            places = _quadrilaterals(points, sides, cut=self.options.outside == "clip")
         else:
             places = _boxes(corners, sides)
         texts = together(numbers, places, "\n").filter(kept)
@@ -288,6 +299,37 @@ def _shares(corners: list[Any], sides: list[Any]) -> list[Any]:
         _text(pc.divide(values, side))
         for values, side in zip(corners, [*sides, *sides], strict=True)
     ]
+
+
+def _quadrilaterals(points: list[Any], sides: list[Any], *, cut: bool) -> Any:
+    """The four corners of each rectangle as text behind its class number.
+
+    Trainers measure a turned rectangle by the box around it, and take one whose corners leave the
+    image as long as the middle and the sides of that box are within 0..1. Others are cut.
+    """
+    shares = [pc.divide(values, side) for values, side in zip(points, sides * 4, strict=True)]
+    if cut:
+        fits = ~_upright(shares)
+        for axis in (shares[0::2], shares[1::2]):
+            low, high = pc.min_element_wise(*axis), pc.max_element_wise(*axis)
+            middle = np.asarray(pc.divide(pc.add(low, high), 2.0).fill_null(0.0))
+            length = np.asarray(pc.subtract(high, low).fill_null(0.0))
+            fits &= (middle >= 0) & (middle <= 1) & (length <= 1)
+        shares = [
+            pc.if_else(
+                pa.array(fits),
+                share,
+                pc.min_element_wise(pc.max_element_wise(share, 0.0), 1.0, skip_nulls=False),
+            )
+            for share in shares
+        ]
+    return together(*(part for share in shares for part in (" ", _text(share))))
+
+
+def _upright(shares: list[Any]) -> Any:
+    """Which rectangles are not turned: bool array."""
+    level = pc.equal(shares[1], shares[3])
+    return np.asarray(pc.fill_null(pc.and_(level, pc.equal(shares[0], shares[6])), True))
 
 
 def _boxes(corners: list[Any], sides: list[Any]) -> Any:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from tlx.bad_input import duplicate_action
 from tlx.model import Object, Origin, Record
-from tlx_plugins.sources.cvat_meta import Task
-from tlx_plugins.sources.cvat_shapes import Size
-from tlx_plugins.sources.cvat_tracks import Shown
+from tlx_plugins.formats.cvat_meta import Task
+from tlx_plugins.formats.cvat_shapes import Size
+from tlx_plugins.formats.cvat_tracks import Shown
 
 if TYPE_CHECKING:
-    from tlx_plugins.sources.cvat_reader import FileReader
+    from tlx_plugins.formats.cvat_reader import FileReader
 
 _MOST_FRAMES = 50_000_000
 """Frames that a task may count: two weeks of video. More is a mistake."""

@@ -17,18 +17,19 @@ from tlx.issues import Issue
 from tlx.media import image_header
 from tlx.model import AttributeValue, Category, Label, Object, Origin, Record, Taxonomy
 from tlx.orientation import Ground
+from tlx_plugins.formats import cvat_meta, cvat_xml
+from tlx_plugins.formats.cvat_clips import Clip
+from tlx_plugins.formats.cvat_files import ImageFinder, LabelFile, images_in_zip
+from tlx_plugins.formats.cvat_meta import Task, count_of, read_meta, typed
+from tlx_plugins.formats.cvat_parts import joined, whole_of
+from tlx_plugins.formats.cvat_shapes import ShapeReader, Size
+from tlx_plugins.formats.cvat_tracks import TrackReader, frames
+from tlx_plugins.formats.cvat_xml import Drawn, Image, Node, Track, TrackEnd, TrackShape
 from tlx_plugins.safe_zip import clean_name
-from tlx_plugins.sources import cvat_meta, cvat_xml
-from tlx_plugins.sources.cvat_clips import Clip
-from tlx_plugins.sources.cvat_files import ImageFinder, LabelFile, images_in_zip
-from tlx_plugins.sources.cvat_meta import Task, count_of, read_meta, typed
-from tlx_plugins.sources.cvat_shapes import ShapeReader, Size
-from tlx_plugins.sources.cvat_tracks import TrackReader, frames
-from tlx_plugins.sources.cvat_xml import Drawn, Image, Node, Track, TrackEnd, TrackShape
 from tlx_plugins.spill import Spill
 
 if TYPE_CHECKING:
-    from tlx_plugins.sources.cvat import CvatOptions
+    from tlx_plugins.formats.cvat import CvatOptions
 
 
 @dataclass(slots=True)
@@ -140,7 +141,9 @@ class FileReader:
             )
             self.report("bad-name", f"an image {what}; left out.", line)
             return None
-        image_id = f"{self.file.prefix}{subset + '/' if subset else ''}{name}"
+        stated_id = values.get("image_id")  # tlx writes it where the name is another one.
+        inner = stated_id or f"{subset + '/' if subset else ''}{name}"
+        image_id = f"{self.file.prefix}{inner}"
         if not self.reader.is_new(image_id):
             message = f"{image_id} is described twice; the first one is kept, with its labels."
             hint = "Put exports that repeat names into folders of their own."
@@ -148,11 +151,12 @@ class FileReader:
             self.report("duplicate-image", message, line, action, hint)
             return None
         task = self.shapes.meta.task_of(values)
-        uri = self.finder.find(subset, name)
+        remote = values.get("uri") if "://" in values.get("uri", "") else None
+        uri = remote or self.finder.find(subset, name)
         if uri is None and self.finder.any and not self.keep_missing(name, line):
             return None
         stated = self._size(values, line)
-        ground = self.ground_of(uri, stated, line)
+        ground = self.ground_of(None if remote else uri, stated, line)
         if ground is None:
             return None
         size = ground.size
@@ -165,13 +169,22 @@ class FileReader:
         labels: list[Label] = []
         objects: list[Object] = []
         read = self.shapes.from_image
+        wholes: dict[str, tuple[int, bool]] = {}
         for shape in image.shapes:
             if shape.kind == "tag":
                 self._tag(shape, labels, attributes)
                 continue
             thing = read(shape, size)
-            if thing is not None:
-                objects.append(thing)
+            if thing is None:
+                continue
+            whole = whole_of(shape, join=self.options.groups == "join")
+            if whole is not None and whole in wholes:
+                place, boxed = wholes[whole]
+                objects[place] = joined(objects[place], thing, boxed=boxed)
+                continue
+            if whole is not None:
+                wholes[whole] = len(objects), "xtl" in shape.values
+            objects.append(thing)
         return Record(
             image_id=image_id,
             uri=self.finder.expected(subset, name) if uri is None else uri,

@@ -29,7 +29,7 @@ def between(kind: str, left: Numbers, right: Numbers, share: float) -> Numbers:
 
     Args:
         kind: Name of the shape's element.
-        left: Its numbers at the keyframe before, as `tlx_plugins.sources.cvat_shapes` reads them.
+        left: Its numbers at the keyframe before, as `tlx_plugins.formats.cvat_shapes` reads them.
         right: Its numbers at the keyframe after.
         share: 0 is the left keyframe, 1 the right one.
     """

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from tlx.model import AttributeValue, Category
 from tlx.split_names import usual_split
-from tlx_plugins.sources.cvat_xml import Node
+from tlx_plugins.formats.cvat_xml import Node
 
 InputType = str
 """``checkbox``, ``number``, ``select``, ``radio`` or ``text``."""

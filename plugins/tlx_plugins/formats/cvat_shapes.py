@@ -15,7 +15,8 @@ skeleton   ``keypoints`` with the names of its points; visibility 0 outside, 1 o
 
 The option ``outline_boxes`` leaves out the boxes that nobody drew. Attributes keep the type of
 their declared input; ``source``, ``z_order``, ``group_id`` and ``keyframe`` of CVAT stand beside
-them, with ``cvat_`` before the name where the user has an attribute of that name.
+them, with ``cvat_`` before the name where the user has an attribute of that name. Checkboxes named
+crowd, difficult and truncated are the flags of the object.
 """
 
 from __future__ import annotations
@@ -23,31 +24,34 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tlx.box_policy import TOLERANCE, fault_of, settle, shown
 from tlx.model import AttributeValue, Box, Category, Keypoint, Object, Segmentation, Shape
-from tlx_plugins.sources.cvat_geometry import (
+from tlx_plugins.formats.cvat_geometry import (
     Geometry,
     Numbers,
     Part,
-    bounds,
+    box_around,
     flag_of,
     pairs,
     read_geometry,
     turned_bounds,
 )
-from tlx_plugins.sources.cvat_mask import whole_image
-from tlx_plugins.sources.cvat_meta import InputType, Meta, typed
-from tlx_plugins.sources.cvat_xml import Drawn
+from tlx_plugins.formats.cvat_mask import whole_image
+from tlx_plugins.formats.cvat_meta import InputType, Meta, typed
+from tlx_plugins.formats.cvat_xml import Drawn
 
 if TYPE_CHECKING:
-    from tlx_plugins.sources.cvat import CvatOptions
+    from tlx_plugins.formats.cvat import CvatOptions
 
 
 Size = tuple[int, int]
 Report = Callable[[str, str, int | None, str, str | None], None]
 """Takes code, message, line, action and hint of an issue."""
+
+FLAGS = ("crowd", "difficult", "truncated")
+"""Flags that CVAT has no word for: they are checkboxes of these names."""
 
 _FREQUENT = frozenset({"box", "polygon"})
 _TEXT = frozenset({"select", "radio", "text"})
@@ -72,7 +76,9 @@ def with_builtins(
         attributes["cvat_source" if "source" in attributes else "source"] = source
     if layer := values.get("z_order"):
         attributes["cvat_z_order" if "z_order" in attributes else "z_order"] = _whole(layer)
-    if group := values.get("group_id"):
+    group = values.get("group_id")
+    # A group that only says that polygons are one object is tlx's own, not the user's.
+    if group and group != values.get("part_of"):
         attributes["cvat_group_id" if "group_id" in attributes else "group_id"] = _whole(group)
     return attributes
 
@@ -173,6 +179,8 @@ class ShapeReader:
         inputs = self.meta.inputs.get(category)
         if inputs is None or "rotation" in values:
             return None
+        if "xtl" in values and shape.kind != "box":
+            return None
         segmentation: Segmentation | None = None
         try:
             if shape.kind == "box":
@@ -197,6 +205,7 @@ class ShapeReader:
             self.derived["polygon"] += 1
         attributes = self.attributes(shape, inputs) if shape.attributes else {}
         return Object(
+            **_taken_flags(attributes),
             category=category,
             box=Box(xmin, ymin, xmax, ymax),
             segmentation=segmentation,
@@ -227,40 +236,29 @@ class ShapeReader:
     ) -> Object | None:
         """The object of a geometry; None leaves it out, with an issue."""
         kind, numbers = geometry.kind, geometry.numbers
-        box: Box | None = None
+        box = geometry.box or box_around(kind, numbers)
         segmentation: Segmentation | None = None
         shape: Shape | None = None
         keypoints: tuple[Keypoint, ...] = ()
-        if kind == "box":
-            box = Box(*numbers)
-        elif kind == "polygon":
+        if kind == "polygon":
             segmentation = Segmentation(polygons=(numbers,))
-            box = bounds(numbers)
         elif kind == "mask":
             if (segmentation := self._mask(numbers, size, line)) is None:
                 return None
-            left, top, width, height = numbers[:4]
-            box = Box(left, top, left + width, top + height)
-        elif kind == "ellipse":
-            shape = Shape("ellipse", numbers)
-            x, y, along, across = numbers
-            box = Box(x - along, y - across, x + along, y + across)
-        elif kind == "cuboid":
-            shape = Shape("cuboid", numbers)
-            box = bounds(numbers)
-        elif kind == "polyline":
-            shape = Shape("polyline", numbers)
-        else:
+        elif kind in {"ellipse", "cuboid", "polyline"}:
+            shape = Shape(kind, numbers)  # type: ignore[arg-type]
+        elif kind != "box":
             keypoints = _keypoints(geometry)
         if box is not None:
             checked = self._checked(box, geometry, size, line)
             if checked is None:
                 return None
             box = checked
-            if kind != "box":
+            if kind != "box" and geometry.box is None:
                 self.derived[kind] += 1
                 box = box if self.options.outline_boxes else None
         return Object(
+            **_taken_flags(attributes),
             category=category,
             box=box,
             segmentation=segmentation,
@@ -307,6 +305,14 @@ class ShapeReader:
             f"the box {shown(box)}{around}",
             lambda code, message, action, hint: self.report(code, message, line, action, hint),
         )
+
+
+def _taken_flags(attributes: dict[str, AttributeValue]) -> dict[str, Any]:
+    """The attributes that are flags of an object, taken out of the others."""
+    if not attributes:
+        return {}
+    stated = [name for name in FLAGS if isinstance(attributes.get(name), bool)]
+    return {name: attributes.pop(name) for name in stated}
 
 
 def _keypoints(geometry: Geometry) -> tuple[Keypoint, ...]:

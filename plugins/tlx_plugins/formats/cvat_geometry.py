@@ -7,17 +7,20 @@ import math
 import msgspec
 
 from tlx.model import Box
-from tlx_plugins.sources.cvat_xml import Drawn
+from tlx_plugins.formats.cvat_xml import Drawn
 
 Numbers = tuple[float, ...]
 
 _FLAGS = {"0": False, "1": True}
-_CUBOID = tuple(
+CUBOID = tuple(
     f"{axis}{corner}{face}"
     for face in (1, 2)
     for corner in ("tl", "bl", "tr", "br")
     for axis in ("x", "y")
 )
+"""Names of the numbers of a cuboid, in the order of `tlx.model.Shape`."""
+
+_CORNERS = frozenset({"xtl", "ytl", "xbr", "ybr"})
 _IN_NUMBERS = b"0123456789+-.eE \t\r\n"
 _ONE_SEPARATOR = bytes.maketrans(b";", b",")
 _json_numbers = msgspec.json.Decoder(Numbers).decode
@@ -43,12 +46,14 @@ class Geometry(msgspec.Struct, array_like=True, gc=False):
             turn. ``mask``: left, top, width, height, then the runs.
         rotation: Degrees, clockwise; None if not stated.
         parts: The points of a skeleton.
+        box: Of a shape that is none, where the file states one, as tlx does.
     """
 
     kind: str
     numbers: Numbers
     rotation: float | None = None
     parts: tuple[Part, ...] = ()
+    box: Box | None = None
 
 
 def flag_of(values: dict[str, str], name: str) -> bool | None:
@@ -65,16 +70,11 @@ def read_geometry(shape: Drawn) -> Geometry:
     kind, values = shape.kind, shape.values
     try:
         if kind == "box":
-            numbers: Numbers = (
-                float(values["xtl"]),
-                float(values["ytl"]),
-                float(values["xbr"]),
-                float(values["ybr"]),
-            )
+            numbers: Numbers = _corners(values)
         elif kind == "ellipse":
             numbers = tuple(float(values[name]) for name in ("cx", "cy", "rx", "ry"))
         elif kind == "cuboid":
-            numbers = tuple(float(values[name]) for name in _CUBOID)
+            numbers = tuple(float(values[name]) for name in CUBOID)
         elif kind == "mask":
             numbers = _mask_numbers(values)
         else:
@@ -92,9 +92,19 @@ def read_geometry(shape: Drawn) -> Geometry:
     turn = None if rotation is None else float(rotation)
     if turn is not None and not math.isfinite(turn):
         raise ValueError("has a rotation that is not a finite number")
+    box = Box(*_corners(values)) if kind != "box" and values.keys() >= _CORNERS else None
     if kind == "skeleton":
-        return Geometry(kind, numbers, turn, tuple(map(read_part, shape.elements or ())))
-    return Geometry(kind, numbers, turn)
+        return Geometry(kind, numbers, turn, tuple(map(read_part, shape.elements or ())), box)
+    return Geometry(kind, numbers, turn, (), box)
+
+
+def _corners(values: dict[str, str]) -> Numbers:
+    return (
+        float(values["xtl"]),
+        float(values["ytl"]),
+        float(values["xbr"]),
+        float(values["ybr"]),
+    )
 
 
 def read_part(element: Drawn) -> Part:
@@ -134,6 +144,31 @@ def pairs(text: str) -> Numbers:
 def _mask_numbers(values: dict[str, str]) -> Numbers:
     frame = tuple(float(int(values[name])) for name in ("left", "top", "width", "height"))
     return frame + tuple(map(float, map(int, values["rle"].split(","))))
+
+
+def box_around(kind: str, numbers: Numbers) -> Box | None:
+    """The box that comes with a shape; None for lines and points, which have none."""
+    if kind == "mask":
+        left, top, width, height = numbers[:4]
+        return Box(left, top, left + width, top + height)
+    if kind == "ellipse":
+        x, y, along, across = numbers
+        return Box(x - along, y - across, x + along, y + across)
+    if kind == "box":
+        return Box(*numbers)
+    return bounds(numbers) if kind in {"polygon", "cuboid"} else None
+
+
+def joined_box(first: Box | None, second: Box | None) -> Box | None:
+    """The box around two boxes, each of which may be absent."""
+    if first is None or second is None:
+        return first or second
+    return Box(
+        min(first.xmin, second.xmin),
+        min(first.ymin, second.ymin),
+        max(first.xmax, second.xmax),
+        max(first.ymax, second.ymax),
+    )
 
 
 def bounds(numbers: Numbers) -> Box:

@@ -6,8 +6,9 @@ keeps masks as COCO does, column by column over the whole image.
 
 from __future__ import annotations
 
-from tlx.model import Segmentation
+from tlx.model import Box, Segmentation
 from tlx_plugins.formats.coco_rle import compress
+from tlx_plugins.formats.mask_pixels import mask_pixels
 
 _LARGEST = 1 << 27
 """Pixels that the box around a mask may have: more is a mistake, and would cost the memory."""
@@ -59,3 +60,49 @@ def whole_image(numbers: tuple[float, ...], size: tuple[int, int]) -> Segmentati
     if counts[-1] == 0 and len(counts) > 1:
         counts.pop()
     return Segmentation(counts=compress(counts), size=(image_height, image_width), compressed=False)
+
+
+def within_box(
+    outline: Segmentation, box: Box | None, size: tuple[int, int]
+) -> tuple[int, int, int, int, list[int]]:
+    """A mask, or the pixels of polygons, as CVAT has it.
+
+    Args:
+        outline: A mask of the whole image, or polygons, which pycocotools fills.
+        box: The box around it, taken if it is of whole pixels and leaves out none of the mask;
+            otherwise the smallest one.
+        size: Width and height of the image in pixels.
+
+    Returns:
+        Left, top, width and height of the box in pixels, and the runs.
+
+    Raises:
+        ValueError: If the mask is of another size than the image, or empty.
+    """
+    import numpy as np
+
+    width, height = size
+    inside = mask_pixels(outline, width, height)
+    columns, rows = np.flatnonzero(inside.any(axis=0)), np.flatnonzero(inside.any(axis=1))
+    whole = box is not None and all(
+        float(value).is_integer() for value in (box.xmin, box.ymin, box.xmax, box.ymax)
+    )
+    if not len(columns):
+        raise ValueError("has a mask without a pixel")
+    left, top = int(columns[0]), int(rows[0])
+    right, bottom = int(columns[-1]) + 1, int(rows[-1]) + 1
+    if (
+        box is not None
+        and whole
+        and 0 <= box.xmin <= left
+        and 0 <= box.ymin <= top
+        and right <= box.xmax <= width
+        and bottom <= box.ymax <= height
+    ):
+        left, top, right, bottom = map(int, (box.xmin, box.ymin, box.xmax, box.ymax))
+    flat = inside[top:bottom, left:right].ravel()
+    edges = np.flatnonzero(np.diff(flat)) + 1
+    runs: list[int] = np.diff(np.concatenate(([0], edges, [flat.size]))).tolist()
+    if flat[0]:
+        runs.insert(0, 0)
+    return left, top, right - left, bottom - top, runs

@@ -23,7 +23,7 @@ from tlx.errors import DataError, Place
 SHAPES = frozenset(
     {"box", "polygon", "polyline", "points", "ellipse", "cuboid", "skeleton", "mask", "tag"}
 )
-_CHUNK = 1 << 18
+_CHUNK = 1 << 16
 _LARGEST_PIECE = 64 << 20
 """Bytes of XML that one image, or one shape of a track, may take."""
 

@@ -2,7 +2,7 @@
 
 While the file streams, each shape of a track becomes a *span*: the frame it stands in, or, where
 the next keyframe lies further on, all frames up to that one. Spans are sorted by frame
-(`tlx_plugins.sources.cvat_spill`) and then swept: memory holds those that are open at one frame,
+(`tlx_plugins.spill`) and then swept: memory holds those that are open at one frame,
 and an interpolated shape is computed when its frame comes, never stored.
 """
 
@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tlx.model import AttributeValue
-from tlx_plugins.sources import cvat_interpolation as interpolation
-from tlx_plugins.sources.cvat_geometry import Geometry, Part, flag_of
-from tlx_plugins.sources.cvat_meta import Task, count_of
-from tlx_plugins.sources.cvat_shapes import Report, ShapeReader, with_builtins
-from tlx_plugins.sources.cvat_xml import Drawn, Track, TrackEnd, TrackShape
+from tlx_plugins.formats import cvat_interpolation as interpolation
+from tlx_plugins.formats.cvat_geometry import Geometry, Part, flag_of
+from tlx_plugins.formats.cvat_meta import Task, count_of
+from tlx_plugins.formats.cvat_shapes import Report, ShapeReader, with_builtins
+from tlx_plugins.formats.cvat_xml import Drawn, Track, TrackEnd, TrackShape
 from tlx_plugins.spill import Spill
 
 if TYPE_CHECKING:
-    from tlx_plugins.sources.cvat import CvatOptions
+    from tlx_plugins.formats.cvat import CvatOptions
 
 _LONGEST_GAP = 100_000
 """Frames between two keyframes: an hour of video. More is a mistake in a frame number."""
