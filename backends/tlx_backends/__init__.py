@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from tlx.api import Backend
 from tlx.hooks import hookimpl
-from tlx_backends.tensorflow.backend import TfodBackend
+from tlx_backends.tensorflow.backend import TfodBackend, TfvisionBackend
 from tlx_backends.torch_detection.backend import TorchBackend
 
 
 @hookimpl
 def tlx_backends() -> tuple[Backend, ...]:
     """The built-in backends; nothing heavy is imported before they are used."""
-    return (TorchBackend(), TfodBackend())
+    return (TorchBackend(), TfodBackend(), TfvisionBackend())

@@ -95,12 +95,21 @@ def do_train(job, channel):  # noqa: C901 - a script with faults to order
 
 def do_predict(job, channel):
     truth = _truth()
-    for number, path in enumerate(job["images"]):
-        if Path(path).stat().st_size < 100:
-            channel.emit("unreadable", image=number, message="it is no picture.")
-        else:
-            _detections(channel, number, truth[Path(path).name], 0)
-    return {"images": len(job["images"])}
+    number = 0
+    # Portions of two, and what cannot be read is told first, as the real worker may do it.
+    while portion := channel.ask("images", count=2)["paths"]:
+        numbered = list(enumerate(portion, number))
+        number += len(portion)
+        for place, path in sorted(numbered, key=lambda pair: Path(pair[1]).stat().st_size > 99):
+            _answer(channel, place, path, truth)
+    return {"images": number}
+
+
+def _answer(channel, number, path, truth):
+    if Path(path).stat().st_size < 100:
+        channel.emit("unreadable", image=number, message="it is no picture.")
+    else:
+        _detections(channel, number, truth[Path(path).name], 0)
 
 
 def do_export(job, channel):

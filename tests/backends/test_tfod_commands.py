@@ -95,7 +95,7 @@ def test_the_run_folder_is_as_the_other_backends(trained: Trained) -> None:
     run = Run.open(trained.run)
     result = run.result()
     assert result is not None
-    events = [json.loads(line) for line in (trained.run / "events.jsonl").open()]
+    events = [json.loads(x) for x in (trained.run / "events.jsonl").read_text().splitlines()]
     epochs = [e for e in events if e["kind"] == "epoch"]
     assert [e["epoch"] for e in epochs] == [0, 1, 2]
     # What the training saw of the validation images is what the checkpoint predicts of them.

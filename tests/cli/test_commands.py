@@ -66,6 +66,21 @@ def test_dry_run_keeps_nothing(lisa: Path, capsys: pytest.CaptureFixture[str]) -
     assert sorted(p.name for p in Path().iterdir()) == ["LISA"]
 
 
+def test_a_dry_run_shows_all_that_is_wrong(capsys: pytest.CaptureFixture[str]) -> None:
+    boxes = ("1,1,9,9", "9,9,1,1", "8,8,1,1", "1,2,x,4")
+    rows = ["image,class,x1,y1,x2,y2", *(f"a.jpg,go,{box}" for box in boxes), ""]
+    Path("labels.csv").write_text("\n".join(rows))
+    assert main(["ingest", "csv", "labels.csv", "--dry-run"]) == 3
+    told = " ".join(capsys.readouterr().err.split())
+    assert "degenerate-box 2 skipped" in told
+    assert "Also at labels.csv:4" in told
+    assert "bad-corner 1 skipped" in told
+    assert "error: labels.csv:3" in told
+    assert "(3 bad in all)" in told
+    assert main(["ingest", "csv", "labels.csv", "--dry-run", "--on-error", "skip"]) == 0
+    assert not list(Path().glob("*.tlx"))
+
+
 def test_people_read_tables_of_80_columns(
     lisa: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

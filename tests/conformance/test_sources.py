@@ -93,7 +93,40 @@ def lisa(folder: Path) -> Path:
     return folder
 
 
-MATERIAL = {"cvat": cvat, "driveu": driveu, "labelbox": labelbox, "lisa": lisa}
+def lisa_signs(folder: Path) -> Path:
+    """A table of signs, one for each frame."""
+    (folder / "clip").mkdir()
+    rows = []
+    for number in range(12):
+        name = f"clip/stop_{number}.png"
+        Image.new("RGB", (64, 48), (number, 0, 0)).save(folder / name)
+        rows.append(f"{name};stop;{number};5;40;30;0,0;clip.avi;{number};stop.avi;{number}")
+    head = COLUMNS.replace("Origin file", "Occluded,On another road;Origin file")
+    (folder / "allAnnotations.csv").write_text("\n".join([head, *rows, ""]))
+    return folder
+
+
+def road_csv(folder: Path) -> Path:
+    """Four segments of 100 m, with an image every 10 m."""
+    (folder / "photos").mkdir()
+    rows = [f"A1,{n * 100},{n * 100 + 100},{n % 2},1" for n in range(4)]
+    (folder / "segments.csv").write_text("\n".join(["road,from,to,crack,sign", *rows, ""]))
+    sights = [f"photos/ä{n:02d}.jpg,A1,{n * 10}" for n in range(40)]
+    table = "\n".join(["image,road,chainage", *sights, ""])
+    (folder / "images.csv").write_text(table, encoding="utf-8")
+    for number in range(40):
+        Image.new("RGB", (64, 48), (number, 0, 0)).save(folder / "photos" / f"ä{number:02d}.jpg")
+    return folder
+
+
+MATERIAL = {
+    "cvat": cvat,
+    "driveu": driveu,
+    "labelbox": labelbox,
+    "lisa": lisa,
+    "lisa-signs": lisa_signs,
+    "road-csv": road_csv,
+}
 SETTINGS: dict[str, dict[str, Any]] = {}
 OWN = [entry for entry in installed().all("source") if entry.distribution == "tlx"]
 

@@ -50,6 +50,7 @@ def test_the_wheel_holds_all_three_packages_and_nothing_else(wheel: Path) -> Non
         }
         assert sources <= set(names)
         assert f"{package}/py.typed" in names
+    assert "tlx_backends/tensorflow/requirements.txt" in names
 
 
 @pytest.mark.slow

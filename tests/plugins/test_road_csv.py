@@ -270,6 +270,32 @@ A1;3;0,2;0,1;;7;1;1
         read(root, "skip")
 
 
+def test_coded_images_need_no_segments(tmp_path: Path) -> None:
+    table = "image,Delineation,street lighting,note\na.jpg,2,1,wet\nb.jpg,1,2,\nb.jpg,2,2,\n"
+    root = survey(tmp_path / "r", table=table, book=CODES)
+    assert pipeline.detect(root) == "road-csv"
+    records, issues = read(root, "skip")
+    assert [labels(r) for r in records] == [
+        {"Delineation/adequate": False, "Delineation/poor": True, "Street lighting": False},
+        {"Delineation/adequate": True, "Delineation/poor": False, "Street lighting": True},
+    ]
+    assert issues.counts["conflicting-label"] == 2
+    assert records[0].attributes == {"note": "wet"}
+    assert all(r.group is None for r in records)
+    (root / "book.csv").rename(tmp_path / "codes.csv")
+    assert len(read(root / "table.csv", "skip", codes=str(tmp_path / "codes.csv"))[0]) == 2
+
+
+def test_the_labels_that_are_wanted_are_read(tmp_path: Path) -> None:
+    root = survey(tmp_path / "r", segments=SEGMENTS, images=images())
+    records, issues = read(root, labels="Guard-Rail")
+    assert labels(records[0]) == {"guard rail": False}
+    assert "potholes" not in records[0].attributes
+    assert issues.counts["other-labels"] == 1
+    with pytest.raises(UsageError, match="has the column 'cracks'"):
+        read(root, labels="cracks")
+
+
 def test_labels_in_one_cell_and_in_several_rows(tmp_path: Path) -> None:
     cell = "road,from,to,label\nA1,0,100,pothole|crack\nA1,100,200,\n"
     root = survey(tmp_path / "a", segments=cell, images=images(20))
@@ -290,6 +316,8 @@ def test_names_of_images_say_where_they_are(tmp_path: Path) -> None:
         (5.0, "A1 0-100"), (150.0, "A1 100-200"), (299.0, "A1 200-300"),
     ]  # fmt: skip
     assert {(r.width, r.attributes["camera"]) for r in records} == {(64, "left")}
+    with pytest.raises(DataError, match="3 segments and 3 images, and nothing says"):
+        read(root)
     with pytest.raises(UsageError, match="has no {chainage}"):
         read(root, pattern="{road}")
     Image.new("RGB", (8, 8)).save(root / "holiday.jpg")
@@ -411,3 +439,58 @@ def test_cut_and_flipped_bytes_end_in_an_error_or_a_result(tmp_path: Path) -> No
             read(tmp_path, "skip")
         except TlxError:
             continue
+
+
+def photo(path: Path, latitude: float, longitude: float) -> None:
+    """An image with the position that a camera would write."""
+    image = Image.new("RGB", (32, 24))
+    exif = Image.Exif()
+
+    def angle(value: float) -> tuple[float, float, float]:
+        minutes = abs(value) % 1 * 60
+        return float(int(abs(value))), float(int(minutes)), round(minutes % 1 * 60, 4)
+
+    exif[0x8825] = {
+        1: "S" if latitude < 0 else "N", 2: angle(latitude),
+        3: "W" if longitude < 0 else "E", 4: angle(longitude),
+    }  # fmt: skip
+    image.save(path, exif=exif)
+
+
+def test_cameras_that_know_where_they_are(tmp_path: Path) -> None:
+    # A road that runs north from 23.57 degrees south; 0.0009 degrees are 100.1 m.
+    rows = [f"A1,{n * 100},{n * 100 + 100},{n % 2},{-23.57 + n * 0.0009},-46.71" for n in range(5)]
+    head = "road,from,to,crack,latitude,longitude"
+    root = survey(tmp_path / "r", segments="\n".join([head, *rows]))
+    rng = random.Random(3)
+    expected = {}
+    for number in range(12):
+        along = rng.uniform(5, 395)
+        photo(root / f"{number:02d}.jpg", -23.57 + along / 111_195, -46.71 + rng.uniform(0, 1e-4))
+        expected[f"{number:02d}.jpg"] = int(along // 100.08)
+    records, _ = read(root, gps=30.0)
+    got = {r.uri: int(float(str(r.attributes["segment_from_m"])) // 100) for r in records}
+    assert got == expected
+    assert max(float(str(r.attributes["distance_m"])) for r in records) < 10.5
+    photo(root / "far.jpg", -23.0, -46.71)
+    Image.new("RGB", (8, 8)).save(root / "nowhere.jpg")
+    records, issues = read(root, "skip", gps=30.0)
+    assert len(records) == 12
+    assert issues.counts["outside-segments"] == issues.counts["no-position"] == 1
+    # Another road two metres away: nobody can tell them apart.
+    twin = [row.replace("A1,", "B2,").replace("-46.71", "-46.70998") for row in rows]
+    survey(root, segments="\n".join([head, *rows, *twin]))
+    assert read(root, "skip", gps=30.0)[1].counts["ambiguous-position"] == 12
+    survey(root, segments=SEGMENTS)
+    with pytest.raises(UsageError, match="latitude and a longitude"):
+        read(root, gps=30.0)
+
+
+def test_a_table_of_images_may_know_gps_only(tmp_path: Path) -> None:
+    table = "road,from,to,crack,lat,lon\nA1,0,100,1,50.0,8.0\nA1,100,200,0,50.0009,8.0\n"
+    sights = "image,latitude,longitude\na.jpg,50.0001,8.0\nb.jpg,50.0009,8.0001\n"
+    root = survey(tmp_path / "r", segments=table, images=sights)
+    records, _ = read(root, gps=20.0)
+    assert [(r.uri, r.group) for r in records] == [("a.jpg", "A1 0-100"), ("b.jpg", "A1 100-200")]
+    with pytest.raises(DataError, match="GPS position only"):
+        read(root)

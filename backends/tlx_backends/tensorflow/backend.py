@@ -1,4 +1,4 @@
-"""The backend ``tfod`` as the host sees it; TensorFlow is never imported in this process."""
+"""The backends ``tfod`` and ``tfvision`` as the host sees them: without TensorFlow."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from tlx.api import Availability, Environment, ImageTask, ModelInfo, TrainReques
 from tlx.context import Context
 from tlx.model import Prediction
 from tlx_backends.tensorflow.environment import TENSORFLOW
-from tlx_backends.tensorflow.options import TfodOptions
+from tlx_backends.tensorflow.options import TfodOptions, TfvisionOptions
 from tlx_backends.tensorflow.worker.families import FAMILIES
+from tlx_backends.tensorflow.worker.garden.models import MODELS
 
 
 class TfodBackend:
@@ -47,7 +48,7 @@ class TfodBackend:
         """Fine-tune on the request's dataset; the run folder is as the torch backend's."""
         from tlx_backends.tensorflow.training import Training
 
-        return Training(self.name, self.environment, request, context).run()
+        return Training(self.name, self.environment, self.options, request, context).run()
 
     def predict(
         self,
@@ -82,3 +83,23 @@ class TfodBackend:
         from tlx_backends.tensorflow.export import export
 
         return export(self.name, self.environment, checkpoint, kind, dest, context)
+
+
+class TfvisionBackend(TfodBackend):
+    """Fine-tunes RetinaNet of TensorFlow's Model Garden, in the same environment."""
+
+    name = "tfvision"
+    summary = "RetinaNet of TensorFlow's Model Garden, in the environment of tfod"
+    options: type[Any] = TfvisionOptions
+
+    def models(self) -> tuple[ModelInfo, ...]:
+        """The networks that the worker can build; their weights come by path."""
+        return tuple(
+            ModelInfo(
+                name=model.name,
+                summary=model.summary,
+                parameters=model.parameters,
+                input_size=(model.size, model.size),
+            )
+            for model in MODELS
+        )

@@ -15,9 +15,10 @@ from tlx.model import Taxonomy
 from tlx.samples import Samples
 from tlx_backends.tensorflow import zoo
 from tlx_backends.tensorflow.checkpoints import Checkpoint
-from tlx_backends.tensorflow.options import TfodOptions
+from tlx_backends.tensorflow.options import TfodOptions, TfvisionOptions
 from tlx_backends.tensorflow.records import Records
 from tlx_backends.tensorflow.worker.families import Family, family
+from tlx_backends.tensorflow.worker.garden.models import GardenModel, garden_model
 
 _MOST_BOXES = 5000
 _SETTINGS = (
@@ -30,14 +31,16 @@ def steps_per_epoch(images: int, batch_size: int) -> int:
     return max(1, math.ceil(images / batch_size))
 
 
-def chosen_family(request: TrainRequest, options: TfodOptions) -> tuple[Family, int]:
+def chosen_network(
+    request: TrainRequest, options: TfvisionOptions
+) -> tuple[Family | GardenModel, int]:
     """The network and the side of its input in pixels.
 
     Raises:
         UsageError: If there is no such network, or it cannot have this input.
     """
     try:
-        found = family(request.model)
+        found = _network(request.model, options)
         side = found.size if options.side is None else options.side
         found.require_size(side)
     except ValueError as error:
@@ -45,7 +48,13 @@ def chosen_family(request: TrainRequest, options: TfodOptions) -> tuple[Family, 
     return found, side
 
 
-def weights(request: TrainRequest, options: TfodOptions, context: Context) -> zoo.Weights | None:
+def _network(name: str, options: TfvisionOptions) -> Family | GardenModel:
+    return family(name) if isinstance(options, TfodOptions) else garden_model(name)
+
+
+def weights(
+    request: TrainRequest, options: TfvisionOptions, context: Context
+) -> zoo.Weights | None:
     """What the training starts from; None for random weights.
 
     Raises:
@@ -54,8 +63,11 @@ def weights(request: TrainRequest, options: TfodOptions, context: Context) -> zo
     """
     if request.weights is None:
         return None
-    network = family(request.model)
-    found = zoo.find(request.weights, network.archives, context, download=options.download)
+    network = _network(request.model, options)
+    # The Garden publishes backbones and detectors without an archive that could be named here.
+    archives = network.archives if isinstance(network, Family) else ()
+    download = isinstance(options, TfodOptions) and options.download
+    found = zoo.find(request.weights, archives, context, download=download)
     if found.model is not None and found.model != request.model:
         raise UsageError(
             f"{found.name} is a {found.model}, whose weights do not fit {request.model}.",
@@ -64,7 +76,7 @@ def weights(request: TrainRequest, options: TfodOptions, context: Context) -> zo
     return found
 
 
-def augmentation(options: TfodOptions, taxonomy: Taxonomy) -> tuple[dict[str, Any], list[str]]:
+def augmentation(options: TfvisionOptions, taxonomy: Taxonomy) -> tuple[dict[str, Any], list[str]]:
     """What is done to training images, and why something that was asked for is not done."""
     notes = []
     one_sided, pairs = one_sided_classes(taxonomy), mirror_pairs(taxonomy)
@@ -76,22 +88,25 @@ def augmentation(options: TfodOptions, taxonomy: Taxonomy) -> tuple[dict[str, An
         notes.append(
             f"no horizontal flip: {names} would have to change places, which the API cannot do"
         )
-    if options.hue and colored:
-        notes.append(f"no hue change: {', '.join(colored)} are told by their colour")
-    chosen = {
+    chosen: dict[str, Any] = {
         "flip": options.flip and not one_sided and not pairs,
         "scale_jitter": options.scale_jitter,
-        "brightness": options.brightness,
-        "contrast": options.contrast,
-        "hue": 0.0 if colored else options.hue,
     }
+    if isinstance(options, TfodOptions):
+        if options.hue and colored:
+            notes.append(f"no hue change: {', '.join(colored)} are told by their colour")
+        chosen |= {
+            "brightness": options.brightness,
+            "contrast": options.contrast,
+            "hue": 0.0 if colored else options.hue,
+        }
     return chosen, notes
 
 
 def train_job(
     backend: str,
     request: TrainRequest,
-    options: TfodOptions,
+    options: TfvisionOptions,
     *,
     classes: Sequence[str],
     splits: tuple[Samples, ...],
@@ -115,18 +130,19 @@ def train_job(
         resumed: The checkpoint to go on from.
         scored: The step of that training's last validation.
     """
-    _, side = chosen_family(request, options)
+    _, side = chosen_network(request, options)
     training = splits[0]
     validation = splits[1] if len(splits) > 1 else None
     per_epoch = steps_per_epoch(len(training), request.batch_size)
     per_score = per_epoch * options.validate_every
+    config = options.config if isinstance(options, TfodOptions) else None
     return {
         "kind": "train",
         "backend": backend,
         "run": request.run,
         "model": request.model,
         "size": [side, side],
-        "settings": {name: getattr(options, name) for name in _SETTINGS},
+        "settings": {name: getattr(options, name, None) for name in _SETTINGS},
         "classes": list(classes),
         "label_map": records.label_map,
         "records": {
@@ -160,8 +176,8 @@ def train_job(
             "score_first": resumed.step != scored
             and (resumed.step % per_score == 0 or resumed.step == per_epoch * request.epochs),
         },
-        "config": None if options.config is None else str(Path(options.config).absolute()),
-        "mirrored": options.mirrored,
+        "config": None if config is None else str(Path(config).absolute()),
+        "mirrored": isinstance(options, TfodOptions) and options.mirrored,
         "device": request.device,
         "threads": options.threads,
         "seed": request.seed,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -38,19 +39,19 @@ def predict(
         raise UsageError(f"--batch-size must be at least 1, not {batch_size}.")
     found = checkpoints.read(checkpoint)
     python = environments.require(environment, backend)
-    tasks = list(images)
     job = {
         "kind": "predict",
         "backend": found.backend,
         "checkpoint": str(found.path),
-        "images": [task.path for task in tasks],
+        # The worker asks for them: frames of a video exist for a short time only.
+        "images": None,
         "batch_size": batch_size,
         "score_threshold": max(LOWEST_SCORE, score_threshold),
         "device": device,
         "threads": None,
         "seed": 0,
     }
-    return _predictions(backend, environment, python, job, tasks, found.classes, context)
+    return _predictions(backend, environment, python, job, iter(images), found.classes, context)
 
 
 def _predictions(
@@ -58,32 +59,47 @@ def _predictions(
     environment: Environment,
     python: Path,
     job: Mapping[str, Any],
-    tasks: list[ImageTask],
+    images: Iterator[ImageTask],
     classes: tuple[str, ...],
     context: Context,
 ) -> Iterator[Prediction]:
-    if not tasks:
+    first = next(images, None)
+    if first is None:
         return
+    images = chain((first,), images)
     owner = f"the worker of the backend {backend!r}"
-    seen = 0
+    waiting: dict[int, ImageTask] = {}
+    asked = 0
     with Worker(python, environment.worker, job, owner=owner) as worker:
         for event in worker.events():
             kind = event["ev"]
-            if kind in ("detections", "unreadable"):
-                if event["image"] != seen:
-                    raise TlxError(f"{owner} sent image {event['image']} in the place of {seen}.")
-                task = tasks[seen]
-                seen += 1
-                if kind == "unreadable":
-                    report_unreadable(event, task.path, context)
-                else:
-                    yield Prediction(task.image_id, _detections(found_boxes(event), classes))
+            if kind == "images":
+                portion = list(islice(images, int(event["count"])))
+                waiting.update(enumerate(portion, asked))
+                asked += len(portion)
+                worker.send({"cmd": "images", "paths": [task.path for task in portion]})
+            elif kind == "unreadable":
+                # It is told before the images of its batch that come before it.
+                task = _take(waiting, int(event["image"]), owner)
+                report_unreadable(event, task.path, context)
+            elif kind == "detections":
+                number = int(event["image"])
+                if number != next(iter(waiting), None):
+                    raise TlxError(f"{owner} sent image {number} before those that come first.")
+                task = _take(waiting, number, owner)
+                yield Prediction(task.image_id, _detections(found_boxes(event), classes))
             elif kind in ("log", "warning"):
                 context.emit({"kind": kind, "message": str(event["message"])})
             elif kind == "phase":
                 context.progress.status(str(event["name"]))
-    if seen != len(tasks):
-        raise TlxError(f"{owner} has sent {seen:,} of {len(tasks):,} images.")
+    if waiting:
+        raise TlxError(f"{owner} has said nothing about {len(waiting):,} of {asked:,} images.")
+
+
+def _take(waiting: dict[int, ImageTask], number: int, owner: str) -> ImageTask:
+    if number not in waiting:
+        raise TlxError(f"{owner} sent image {number}, which it was not given.")
+    return waiting.pop(number)
 
 
 def report_unreadable(event: Mapping[str, Any], path: str, context: Context) -> None:

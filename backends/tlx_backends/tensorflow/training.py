@@ -24,7 +24,7 @@ from tlx.samples import Sample, Samples, load_samples
 from tlx.validation import FoundBoxes, validation_scores
 from tlx.worker_process import Worker, WorkerEvent
 from tlx_backends.tensorflow import checkpoints, job
-from tlx_backends.tensorflow.options import TfodOptions
+from tlx_backends.tensorflow.options import TfvisionOptions
 from tlx_backends.tensorflow.prediction import found_boxes, report_unreadable
 from tlx_backends.tensorflow.records import broken_image, make_records
 
@@ -67,6 +67,7 @@ class Training:
     Args:
         backend: The backend's name.
         environment: Where the worker runs.
+        options: The type of the backend's options.
         request: What to train; see `tlx.api.Backend.train`.
         context: Progress, issues and events. Events: ``start``, ``warning``, ``log``, ``dropped``,
             ``augmentation``, ``phase``, ``model``, ``restored``, ``step``, ``epoch``,
@@ -74,13 +75,18 @@ class Training:
     """
 
     def __init__(
-        self, backend: str, environment: Environment, request: TrainRequest, context: Context
+        self,
+        backend: str,
+        environment: Environment,
+        options: type[TfvisionOptions],
+        request: TrainRequest,
+        context: Context,
     ) -> None:
         self.backend = backend
         self.environment = environment
         self.request = request
         self.context = context
-        self.options = tlx.options.build(TfodOptions, request.options, f"the backend {backend!r}")
+        self.options = tlx.options.build(options, request.options, f"the backend {backend!r}")
         self.run_folder = Path(request.run)
         self._training: tuple[Sample, ...] = ()
         self._validation: Samples | None = None
@@ -132,7 +138,7 @@ class Training:
             raise UsageError(
                 f"--validate-every must be at least 1, not {self.options.validate_every}."
             )
-        job.chosen_family(request, self.options)
+        job.chosen_network(request, self.options)
         dataset = Dataset.open(request.dataset)
         self._classes = dataset.taxonomy.names
         if not self._classes:

@@ -73,7 +73,8 @@ def register(app: App, arguments: list[str], screen: Screen) -> None:
 def _show_list(screen: Screen) -> None:
     result: list[dict[str, Any]] = []
     rows = []
-    notes = []
+    users: dict[str, list[str]] = {}
+    places: dict[str, dict[str, Any]] = {}
     for entry in host.installed().all("backend"):
         found = entry.value.availability()
         if found.ok:
@@ -88,12 +89,13 @@ def _show_list(screen: Screen) -> None:
         if isinstance(entry.value, Isolated):
             facts = _facts(entry.value.environment)
             line["environment"] = facts
-            notes.append((entry.name, facts))
+            users.setdefault(facts["name"], []).append(entry.name)
+            places[facts["name"]] = facts
         result.append(line)
     screen.table("", ("backend", "from", "state", "detail"), rows, left=4)
-    for name, facts in notes:
+    for name, facts in places.items():
         if facts["python"] is not None:
-            screen.say(_place(name, facts))
+            screen.say(_place(users[name], facts))
     screen.result({"backends": result})
 
 
@@ -110,13 +112,14 @@ def _facts(environment: Environment) -> dict[str, Any]:
     }
 
 
-def _place(name: str, facts: dict[str, Any]) -> str:
+def _place(backends: list[str], facts: dict[str, Any]) -> str:
     """Where an environment lies, how large it is, and how to get rid of it."""
+    names, remove = ", ".join(backends), f"tlx backends remove {backends[0]}"
     if not facts["made_by_tlx"]:
-        return f"{name}: your own environment {facts['python']}; tlx backends remove forgets it"
+        return f"{names}: your own environment {facts['python']}; forget it with: {remove}"
     folder = Path(facts["python"]).parent.parent
     size = f"{facts['megabytes']:,} MB" if facts["megabytes"] is not None else "of unknown size"
-    return f"{name}: {folder} ({size}); remove it with: tlx backends remove {name}"
+    return f"{names}: {folder} ({size}); remove it with: {remove}"
 
 
 def _environment(name: str) -> Environment:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, fields, make_dataclass
+from pathlib import PurePath
 from typing import Annotated, Any, get_type_hints
 
 from cyclopts import Parameter
@@ -11,8 +12,10 @@ from cyclopts import Parameter
 from tlx.cli.screen import BarProgress, Screen
 from tlx.context import Context
 from tlx.errors import UsageError
-from tlx.issues import IssueLog, Policy
+from tlx.issues import Issue, IssueLog, Policy
 from tlx.options import documentation
+
+_FIRST_PLACES = 4
 
 
 @Parameter(name="*")
@@ -98,16 +101,23 @@ def make_context(*, on_error: Policy = "fail", seed: int = 0, workers: int = 0) 
     return Context(progress=BarProgress(), issues=IssueLog(on_error), seed=seed, workers=workers)
 
 
+def _told(first: Sequence[Issue]) -> str:
+    """The first issue of a kind, and where the next ones are."""
+    if not first:
+        return ""
+    places = [issue.place for issue in first[1:]]
+    also = [f"{PurePath(place.path).name}:{place.line}" for place in places if place and place.line]
+    return f"{first[0]} Also at {', '.join(also)}." if also else str(first[0])
+
+
 def show_issues(screen: Screen, issues: IssueLog, journal: str | None = None) -> None:
     """Sum up what was skipped, changed or noticed: per kind a count and the first places."""
     if not issues.total:
         return
     rows = []
     for code, count in issues.counts.most_common():
-        first = issues.first(code, 1)
-        rows.append(
-            (code, f"{count:,}", first[0].action if first else "", str(first[0]) if first else "")
-        )
+        first = issues.first(code, _FIRST_PLACES)
+        rows.append((code, f"{count:,}", first[0].action if first else "", _told(first)))
     from rich import box
     from rich.table import Table
     from rich.text import Text

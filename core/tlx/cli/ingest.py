@@ -11,6 +11,8 @@ from tlx import host
 from tlx.cli.common import Flags, make_context, plugin_options, show_issues, values
 from tlx.cli.datasets import describe, show_dataset
 from tlx.cli.screen import Screen
+from tlx.errors import DataError
+from tlx.issues import HARMLESS, IssueLog
 from tlx.pipeline import detect, ingest
 
 OnError = Literal["fail", "skip"]
@@ -99,7 +101,8 @@ def _run(
     on_error: OnError,
     screen: Screen,
 ) -> None:
-    context = make_context(on_error=on_error)
+    # A dry run is there to see all that is wrong, not only the first.
+    context = make_context(on_error="skip" if dry_run else on_error)
     dataset = ingest(
         name, path, output, options=options, overwrite=overwrite, dry_run=dry_run, context=context
     )
@@ -114,3 +117,20 @@ def _run(
             "first_issues": [str(i) for i in context.issues.kept[:10]],
         }
     )
+    if dry_run and on_error == "fail":
+        _refuse_losses(context.issues)
+
+
+def _refuse_losses(issues: IssueLog) -> None:
+    """End as the command itself would.
+
+    Raises:
+        DataError: If a record would be lost; names the first.
+    """
+    first = next((issue for issue in issues.kept if issue.action not in HARMLESS), None)
+    if first is not None:
+        raise DataError(
+            f"{first.message} The command itself would end here ({issues.lost} bad in all).",
+            place=first.place,
+            hint="Mend the input, or go on without such records: --on-error skip",
+        )

@@ -209,7 +209,7 @@ def _look_around(root: Path) -> Match:
                 tables.append(join(folder, name))
     roads = next((name for name in tables[:20] if _is_of_roads(root / name, name)), None)
     if roads is not None:
-        return Match(missing=(f"a table of labels alone; {roads} is one of road segments",))
+        return Match(missing=(f"a table of labels alone; {roads} is one of a road survey",))
     looks = [(name, _look(root / name, name)) for name in tables[:20]]
     found = [match for _, match in looks if match.ok]
     if found:
@@ -227,11 +227,13 @@ def _image_folder(base: Path, images: str | None) -> Path:
 
 
 def _is_of_roads(path: Path, name: str) -> bool:
-    """Whether a table gives labels to stretches of road rather than to images."""
-    from tlx_plugins.sources.road_tables import glance
+    """Whether a table gives labels to stretches of road, not to images, or is a code book."""
+    from tlx_plugins.sources.road_tables import glance, is_code_book
 
     table = glance(path, name)
-    return table is not None and table.columns.kind in {"segments", "sheet"}
+    if table is None:
+        return False
+    return table.columns.kind in {"segments", "sheet"} or is_code_book(table)
 
 
 def _look(path: Path, name: str) -> Match:
@@ -243,7 +245,7 @@ def _look(path: Path, name: str) -> Match:
     if path.name.lower() in _LISA:
         return Match(missing=(f"{name} is LISA's",))
     if _is_of_roads(path, name):
-        return Match(missing=(f"{name} is a table of road segments",))
+        return Match(missing=(f"{name} is a table of a road survey",))
     try:
         table = parse_table(first_lines(path, _FIRST_BYTES), path, CsvOptions(), frozenset())
     except (OSError, DataError) as error:

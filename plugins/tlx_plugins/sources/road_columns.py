@@ -11,8 +11,9 @@ from tlx_plugins.formats.csv_columns import NAMES as TABLE_NAMES
 from tlx_plugins.formats.csv_text import normal
 from tlx_plugins.sources.road_units import Unit, stated_unit
 
-Kind = Literal["segments", "images", "sheet", "none"]
-"""Rows with both ends; rows of an image with its position; segments that name their images."""
+Kind = Literal["segments", "images", "sheet", "pictures", "none"]
+"""Rows with both ends; rows of an image with its position; segments that name their images; rows of
+an image and nothing of its place."""
 
 NAMES: dict[str, tuple[str, ...]] = {
     "road": (
@@ -83,9 +84,10 @@ class RoadColumns:
             return "sheet" if self.cameras else "segments"
         if self.cameras:
             return "sheet"
-        if "image" in self.where and "distance" in self.where:
+        placed = {"latitude", "longitude"} <= self.where.keys()
+        if "image" in self.where and ("distance" in self.where or placed):
             return "images"
-        return "none"
+        return "pictures" if "image" in self.where else "none"
 
 
 def find_columns(titles: Sequence[str]) -> RoadColumns:

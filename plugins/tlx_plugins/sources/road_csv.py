@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class RoadOptions:
     """How tables of road surveys are read."""
 
-    segments: str | None = None
+    tables: str | None = None
     """The only tables to read, relative to the folder and parted by commas; by default all of
     them."""
 
@@ -31,6 +31,11 @@ class RoadOptions:
     """How the names of images say where they were taken, such as '{road}_{chainage}';
     {carriageway}, {camera} and {any} may stand in it too. By default a table of images says it,
     with the columns image, road and chainage."""
+
+    gps: float | None = None
+    """Metres: an image whose place is known by nothing but GPS, in a table of images or in its
+    EXIF data, lies on the nearest segment within so many metres. The table of segments needs
+    latitude and longitude."""
 
     codes: str | None = None
     """The code book of a coded survey: a table with the columns attribute, code and name. By
@@ -81,6 +86,8 @@ class RoadOptions:
 class RoadCsvSource:
     """Reads a folder with tables, or one table, of text or of Excel.
 
+    Without segments it reads single images whose attributes are coded, with their code book.
+
     The labels of a record are those of its segment, not of what is seen in the image: the
     attribute `tlx.model.BAG` names the segment, and no split parts its images.
     """
@@ -91,17 +98,20 @@ class RoadCsvSource:
 
     def sniff(self, root: Path) -> Match:
         """Look for a table with road, from and to, or one of iRAP's."""
-        from tlx_plugins.sources.road_tables import glance, quick_tables
+        from tlx_plugins.sources.road_tables import glance, is_code_book, quick_tables
 
         if not root.exists():
             return Match(missing=(f"{root} does not exist",))
         names = [root.name] if root.is_file() else quick_tables(root)[:20]
         base = root.parent if root.is_file() else root
-        for name in names:
-            table = glance(base / name, name)
-            if table is not None and table.columns.kind in {"segments", "sheet"}:
+        seen = [table for name in names if (table := glance(base / name, name)) is not None]
+        for table in seen:
+            if table.columns.kind in {"segments", "sheet"}:
                 what = {"segments": "road segments", "sheet": "segments and their images"}
-                return Match(met=(f"{name} is a table of {what[table.columns.kind]}",))
+                return Match(met=(f"{table.name} is a table of {what[table.columns.kind]}",))
+        book = next((table.name for table in seen if is_code_book(table)), None)
+        if book is not None and any("image" in table.columns.where for table in seen):
+            return Match(met=(f"{book} is the code book of a table of images",))
         return Match(missing=("no table with road, from and to, or road, distance and length",))
 
     def read(self, root: Path, options: RoadOptions, context: Context) -> Reading:
@@ -121,6 +131,8 @@ class RoadCsvSource:
         check_encoding(options.encoding)
         if options.pattern is not None:
             name_pattern(options.pattern)
+        if options.gps is not None and not 0 < options.gps <= 10_000:
+            raise UsageError("--gps must be a distance in metres, such as 30.")
         if options.stretch <= 0:
             raise UsageError("--stretch must be a length in metres above 0.")
         base = root.parent if root.is_file() else root
@@ -140,8 +152,8 @@ def _tables(
     from tlx_plugins.sources.road_codes import CodeBook
     from tlx_plugins.sources.road_tables import find_tables, is_code_book, read_table
 
-    if options.segments is not None:
-        names = [name.strip() for name in options.segments.split(",") if name.strip()]
+    if options.tables is not None:
+        names = [name.strip() for name in options.tables.split(",") if name.strip()]
     else:
         names = [root.name] if root.is_file() else find_tables(root)
     tables: list[RoadTable] = []
@@ -149,7 +161,7 @@ def _tables(
     for name in names:
         path = base / name
         if not path.is_file():
-            raise UsageError(f"{path} is not a file.", hint="Mend --segments.")
+            raise UsageError(f"{path} is not a file.", hint="Mend --tables.")
         table = read_table(path, name, options.encoding, options.delimiter)
         if is_code_book(table):
             books.append((table, path))
@@ -166,7 +178,8 @@ def _tables(
             f"there are {len(books)} code books: {', '.join(t.name for t, _ in books)}.",
             hint="Name one with --codes.",
         )
-    if not any(table.columns.kind in {"segments", "sheet"} for table in tables):
+    roads = any(table.columns.kind in {"segments", "sheet"} for table in tables)
+    if not roads and not (books and any("image" in table.columns.where for table in tables)):
         found = ", ".join(repr(t) for table in tables[:1] for t in table.columns.titles[:8])
         raise DataError(
             "has no table of road segments: looked for the columns road, from and to, or road, "

@@ -17,6 +17,7 @@ from tlx.issues import Issue
 from tlx.media import image_size
 from tlx.model import BAG, AttributeValue, Label, Origin, Record
 from tlx_plugins.formats.csv_images import Images, clean, is_url
+from tlx_plugins.sources.road_gps import GpsIndex, read_position
 from tlx_plugins.sources.road_reader import RoadReader, Sight
 from tlx_plugins.sources.road_segments import Network, Segment, road_key
 from tlx_plugins.sources.road_units import metres
@@ -65,13 +66,29 @@ class RoadJoin:
         self.options = options
         self.context = context
         self.absent = 0
+        self.nearby: GpsIndex | None = None
 
     def records(self) -> Iterator[Record]:
         """All images, sorted by road, carriageway, position and name."""
         segments = list(self.reader.segments.values())
         network = Network(segments)
         network.report(self._report)
+        if self.options.gps is not None:
+            self.nearby = GpsIndex(segments, self.options.gps)
+            if not self.nearby.size:
+                raise UsageError(
+                    "--gps needs segments with a latitude and a longitude; none has them.",
+                    hint="Give a table of images with road and chainage, or --pattern.",
+                )
         sights = self._sights()
+        if not sights:
+            raise DataError(
+                f"has {len(segments)} segments and {len(self.images.paths)} images, and nothing "
+                "says which image lies on which segment.",
+                place=self.reader.root,
+                hint="Add a table with the columns image, road and chainage, or say how the names "
+                "of the images tell it, such as: --pattern '{road}_{chainage}'",
+            )
         self._check_units(sights, network)
         found = list(self._placed(sights, network))
         self._report_unseen(segments, found)
@@ -86,15 +103,36 @@ class RoadJoin:
         labels = {id(s): tuple(Label(n, p) for n, p in s.labels.items()) for s in segments}
         for group, entries in by_group.items():
             for frame, entry in enumerate(entries):
-                own = labels[id(entry.segment)] if entry.segment is not None else ()
+                own = tuple(Label(n, p) for n, p in (entry.sight.labels or {}).items())
+                if entry.segment is not None:
+                    own = labels[id(entry.segment)]
                 yield self._record(entry, group or None, frame, own)
 
     def _sights(self) -> list[Sight]:
-        """What the tables say, or the names of the images if a pattern is given."""
-        if self.options.pattern is None:
-            return self.reader.sights
-        form = name_pattern(self.options.pattern)
-        sights = list(self.reader.sights)
+        """What the tables say, and the names or EXIF data of the images if that is asked for."""
+        if self.options.pattern is not None:
+            return [*self.reader.sights, *self._sights_by_name(self.options.pattern)]
+        if self.options.gps is not None:
+            return [*self.reader.sights, *self._sights_by_gps()]
+        return self.reader.sights
+
+    def _sights_by_gps(self) -> Iterator[Sight]:
+        """Images that no table names, with the position that their camera wrote."""
+        named = {uri for sight in self.reader.sights for uri in self._images_of(sight)}
+        paths = sorted(self.images.paths - named)
+        for path in self.context.progress.track(paths, "reading positions", len(paths)):
+            place = read_position(self.images.root / path)
+            if place is None:
+                message = "says no position (GPS) in its EXIF data."
+                self._issue("no-position", message, path, None, "skipped")
+                continue
+            yield Sight(path, attributes={"latitude": place[0], "longitude": place[1]})
+
+    def _images_of(self, sight: Sight) -> list[str]:
+        return self.images.find(sight.image, sight.file.rpartition("/")[0])
+
+    def _sights_by_name(self, pattern: str) -> Iterator[Sight]:
+        form = name_pattern(pattern)
         unit = "m" if self.options.image_units == "auto" else self.options.image_units
         for path in sorted(self.images.paths):
             match = form.fullmatch(path.rpartition(".")[0]) or form.fullmatch(
@@ -114,8 +152,7 @@ class RoadJoin:
                 road = roads.pop() if len(roads) == 1 else ""
             way = parts.get("carriageway") or ""
             position = metres(parts["chainage"], unit)
-            sights.append(Sight(path, road, way, position, None, facts))
-        return sights
+            yield Sight(path, road, way, position, None, facts)
 
     def _check_units(self, sights: Sequence[Sight], network: Network) -> None:
         """Refuse positions of images that only fit the segments in another unit.
@@ -161,7 +198,7 @@ class RoadJoin:
             if uri is None:
                 continue
             segment = sight.segment
-            if segment is None:
+            if segment is None and sight.labels is None:
                 placed = self._place(sight, network)
                 if isinstance(placed, str):
                     continue
@@ -173,16 +210,37 @@ class RoadJoin:
             yield taken[uri]
 
     def _again(self, uri: str, sight: Sight, segment: Segment | None, first: _Found) -> None:
-        same = segment is first.segment
+        same = segment is first.segment and sight.labels == first.sight.labels
         where = f"line {first.sight.line} of {first.sight.file}" if first.sight.line else "its name"
         message = f"{uri} has a place by {where} already" + (
-            "." if same else ", on another segment; the first one is kept."
+            "." if same else ", with other labels; the first one is kept."
         )
         self._issue("image-twice", message, sight.file, sight.line, "merged" if same else "skipped")
 
+    def _near(self, sight: Sight) -> Segment | str | None:
+        """The segment that is nearest to an image of which only the GPS position is known."""
+        if self.nearby is None:
+            message = f"{sight.image} has a GPS position only."
+            hint = "Join such images to the nearest segment with: --gps 30"
+            self._issue("no-position", message, sight.file, sight.line, hint=hint)
+            return "unknown"
+        place = (float(sight.attributes["latitude"]), float(sight.attributes["longitude"]))
+        found = self.nearby.nearest(place)
+        if isinstance(found, Segment):
+            message = f"{sight.image} is as near to another road or carriageway as to {found.name}."
+            self._issue("ambiguous-position", message, sight.file, sight.line, "skipped")
+            return "ambiguous"
+        if found is not None:
+            sight.attributes["distance_m"] = round(found[1], 1)
+            return found[0]
+        what = f"no segment is within {self.nearby.limit:g} m of its GPS position"
+        return self._outside(sight, what)
+
     def _place(self, sight: Sight, network: Network) -> Segment | str | None:
         """The segment of an image; None if it is on none and kept, a word if it is left out."""
-        at = sight.position if sight.position is not None else 0.0
+        if sight.position is None:
+            return self._near(sight)
+        at = sight.position
         ways = network.carriageways(sight.road, sight.carriageway)
         found = [s for way in ways if (s := network.at(sight.road, way, at)) is not None]
         if len(found) > 1:
@@ -194,15 +252,19 @@ class RoadJoin:
             return "ambiguous"
         if found:
             return found[0]
-        keep = self.options.unlabelled == "keep"
         if not ways and sight.carriageway and network.carriageways(sight.road, ""):
             what = f"{sight.road} has no segments of the carriageway {sight.carriageway!r}"
         elif not ways:
             what = f"no segment is on the road {sight.road!r}"
         else:
             what = f"no segment of {sight.road} is at {at:g} m"
+        return self._outside(sight, what)
+
+    def _outside(self, sight: Sight, what: str) -> str | None:
+        """Report an image on no segment; None keeps it."""
+        keep = self.options.unlabelled == "keep"
         action = {"keep": "kept", "leave-out": "requested"}.get(self.options.unlabelled, "skipped")
-        hint = "Keep such images without labels by --unlabelled keep, or leave them out."
+        hint = "Choose what happens to such images: --unlabelled keep, or leave-out."
         message = f"{sight.image}: {what}."
         self._issue("outside-segments", message, sight.file, sight.line, action, hint)
         return None if keep else "outside"
@@ -210,7 +272,7 @@ class RoadJoin:
     def _uri(self, sight: Sight) -> str | None:
         """The image file, relative to the root; None if it is reported."""
         folder = sight.file.rpartition("/")[0]
-        found = self.images.find(sight.image, folder)
+        found = self._images_of(sight)
         if len(found) == 1:
             return found[0]
         if found:

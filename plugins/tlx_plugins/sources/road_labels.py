@@ -59,7 +59,11 @@ class LabelReader:
                     self.coded[position] = attribute
         left = [p for p in candidates if p not in self.coded]
         self.flags, self.suspects = self._flags(left, sure=bool(wanted))
-        used = {*self.coded, *self.flags}
+        # What else could have been labels is what the user does not want.
+        passed = [p for p in table.columns.rest if wanted and p not in candidates]
+        known = [p for p in passed if book is not None and book.find(titles[p]) is not None]
+        self.passed = sorted({*known, *self._flags(passed, sure=True)[0]})
+        used = {*self.coded, *self.flags, *self.passed}
         self.others = [p for p in table.columns.rest if p not in used]
 
     def _flags(self, positions: Sequence[int], *, sure: bool) -> tuple[list[int], list[int]]:

@@ -17,7 +17,7 @@ from tlx.issues import Issue
 from tlx.model import AttributeValue
 from tlx_plugins.formats.csv_text import Row
 from tlx_plugins.sources.road_codes import CodeBook
-from tlx_plugins.sources.road_labels import LabelReader, merge
+from tlx_plugins.sources.road_labels import LabelReader, Labels, merge
 from tlx_plugins.sources.road_segments import Segment, road_key
 from tlx_plugins.sources.road_tables import RoadTable
 from tlx_plugins.sources.road_units import Unit, degrees, metres
@@ -40,6 +40,7 @@ class Sight:
         carriageway: The carriageway as written; empty where none is stated.
         position: Metres along the road; None where only the segment is known.
         segment: The segment whose row names the image.
+        labels: What is said of this very image, where there are no segments.
         attributes: What else is known of it.
         file: The table, relative to the root; empty for a name that speaks for itself.
         line: Its line.
@@ -53,6 +54,7 @@ class Sight:
     attributes: dict[str, AttributeValue] = field(default_factory=dict)
     file: str = ""
     line: int | None = None
+    labels: Labels | None = None
 
 
 class RoadReader:
@@ -86,20 +88,26 @@ class RoadReader:
         self.file = ""
         self.files = frozenset(table.name for table in tables)
         missing: list[list[str]] = []
+        roads = any(table.columns.kind in {"segments", "sheet"} for table in tables)
         for table in tables:
             self.file = table.name
             for bad in table.bad:
                 self.report("bad-row", bad.message, bad.line)
             if table.columns.kind in {"segments", "sheet"}:
                 missing.append(self._read_segments(table))
+            elif "image" in table.columns.where and not roads:
+                missing.append(self._read_pictures(table))
             elif table.columns.kind == "images":
                 self._read_images(table)
             else:
-                self.report("other-table", "is no table of segments or images.", None, "kept")
+                self.report(
+                    "other-table",
+                    "is no table of segments, or of images with their places.",
+                    None,
+                    "kept",
+                )
         if missing and all(missing):
-            raise UsageError(
-                f"no table of segments has the column {missing[0][0]!r}.", hint="Mend --labels."
-            )
+            raise UsageError(f"no table has the column {missing[0][0]!r}.", hint="Mend --labels.")
 
     def report(
         self,
@@ -117,17 +125,7 @@ class RoadReader:
 
     def _read_segments(self, table: RoadTable) -> list[str]:
         """Read a table of segments; returns the label columns that it lacks."""
-        reader = LabelReader(
-            table, self.book, self.chosen, self.options.separator, self.unsure, self.report
-        )
-        for position in reader.suspects:
-            title = table.columns.titles[position]
-            message = (
-                f"the column {title!r} only holds 1 beside columns of codes; taken as a code, not "
-                "as a label."
-            )
-            self.report("not-a-label", message, 1, "kept", "Name it in --labels if it is one.")
-        self.classes |= dict.fromkeys(reader.classes())
+        reader = self._label_reader(table)
         unit = self._unit(table)
         found: list[Segment] = []
         seen: dict[tuple[str, ...], int] = {}
@@ -141,6 +139,7 @@ class RoadReader:
             segment = self._segment(row, table, ends)
             if not isnan(segment.start):
                 found.append(segment)
+            segment.points = segment.points or self._points(row, table)
             labels = reader.labels(row)
             self.classes |= dict.fromkeys(labels)
             merge(segment.labels, labels, lambda name, r=row, s=segment: self._conflict(name, s, r))  # type: ignore[misc]
@@ -149,6 +148,24 @@ class RoadReader:
             self._own_images(row, table, segment)
         self._check_lengths(table, found)
         return reader.missing
+
+    def _label_reader(self, table: RoadTable) -> LabelReader:
+        """What reads the labels of a table; what it decided is reported."""
+        reader = LabelReader(
+            table, self.book, self.chosen, self.options.separator, self.unsure, self.report
+        )
+        for position in reader.suspects:
+            title = table.columns.titles[position]
+            message = (
+                f"the column {title!r} only holds 1 beside columns of codes; taken as a code, not "
+                "as a label."
+            )
+            self.report("not-a-label", message, 1, "kept", "Name it in --labels if it is one.")
+        if reader.passed:
+            message = f"{len(reader.passed)} other columns of labels are not read (--labels)."
+            self.report("other-labels", message, 1, "requested")
+        self.classes |= dict.fromkeys(reader.classes())
+        return reader
 
     def _usable(self, row: Row, table: RoadTable, seen: dict[tuple[str, ...], int]) -> bool:
         key = tuple(row.cells)
@@ -229,6 +246,11 @@ class RoadReader:
             )
         return self.segments[key]
 
+    def _points(self, row: Row, table: RoadTable) -> tuple[tuple[float, float], ...]:
+        pairs = (("latitude", "longitude"), ("latitude_end", "longitude_end"))
+        ends = [tuple(degrees(table.cell(row, part)) for part in pair) for pair in pairs]
+        return tuple((a, b) for a, b in ends if a is not None and b is not None)
+
     def _conflict(self, name: str, segment: Segment, row: Row) -> None:
         message = (
             f"says of {name!r} on {segment.name} the opposite of line {segment.line}, which is "
@@ -297,21 +319,50 @@ class RoadReader:
             if not self._usable(row, table, seen):
                 continue
             image, word = table.cell(row, "image"), table.cell(row, "distance")
+            facts = self._place_facts(row, table)
             if not image:
                 self.report("no-image", "names no image.", row.line)
                 continue
             position = metres(word, str(unit))
-            if position is None:
+            located = "latitude" in facts and "longitude" in facts
+            if position is None and (word or not located):
                 self.report("bad-position", f"the position {word!r} is no number.", row.line)
                 continue
             road, section = table.cell(row, "road"), table.cell(row, "section")
             named = " / ".join(part for part in (road, section) if part)
-            facts = self._place_facts(row, table)
             for title_at in table.columns.rest:
                 if cell := row.cells[title_at]:
                     facts.setdefault(table.columns.titles[title_at], cell)
             way = table.cell(row, "carriageway")
             self.sights.append(Sight(image, named, way, position, None, facts, self.file, row.line))
+
+    def _read_pictures(self, table: RoadTable) -> list[str]:
+        """Read a table of images with labels of their own; returns the label columns it lacks."""
+        reader = self._label_reader(table)
+        seen: dict[tuple[str, ...], int] = {}
+        known: dict[str, Labels] = {}
+        track = self.context.progress.track
+        for row in track(table.rows, f"reading {table.name}", len(table.rows)):
+            image = table.cell(row, "image") if self._usable(row, table, seen) else None
+            if image is None:
+                continue
+            if not image:
+                self.report("no-image", "names no image.", row.line)
+                continue
+            if image not in known:
+                facts = self._place_facts(row, table) | reader.attributes(row)
+                road = table.cell(row, "road")
+                sight = Sight(image, road, "", None, None, facts, self.file, row.line, {})
+                self.sights.append(sight)
+                known[image] = sight.labels = {}
+            labels = reader.labels(row)
+            self.classes |= dict.fromkeys(labels)
+            merge(known[image], labels, lambda name, r=row: self._opposed(name, r))  # type: ignore[misc]
+        return reader.missing
+
+    def _opposed(self, name: str, row: Row) -> None:
+        message = f"says of {name!r} the opposite of a line before, which is kept."
+        self.report("conflicting-label", message, row.line)
 
     def _place_facts(self, row: Row, table: RoadTable) -> dict[str, AttributeValue]:
         facts: dict[str, AttributeValue] = {}

@@ -29,6 +29,7 @@ class Segment:
         attributes: What else the row says.
         file: The table, relative to the root.
         line: Its line.
+        points: Latitude and longitude of its beginning, and of its end where the row says it.
         title: What it is called where its row says no road or no ends, which are NaN then.
     """
 
@@ -40,6 +41,7 @@ class Segment:
     attributes: dict[str, AttributeValue] = field(default_factory=dict)
     file: str = ""
     line: int = 0
+    points: tuple[tuple[float, float], ...] = ()
     title: str = ""
 
     @property

@@ -22,6 +22,15 @@ SMALL = {"depth_multiplier": 0.35, "feature_depth": 32, "head_layers": 1}
 Events = list[dict[str, Any]]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that take an hour run only where TLX_NIGHTLY asks for them."""
+    if os.environ.get("TLX_NIGHTLY"):
+        return
+    for item in items:
+        if item.get_closest_marker("nightly"):
+            item.add_marker(pytest.mark.skip(reason="TLX_NIGHTLY is not set"))
+
+
 @pytest.fixture(scope="session")
 def python() -> Path:
     """An interpreter with TensorFlow and the Object Detection API."""

@@ -43,6 +43,7 @@ class FaultyServer(ThreadingHTTPServer):
         self.seen: dict[str, str | None] = {}
         self.times: dict[str, list[float]] = {}
         self.pictures: dict[str, bytes] = {}
+        self.raw: list[bytes] = []
         self.proxy_logins: list[str | None] = []
         self.etags: dict[str, str] = {}
         self.pause = 0.0
@@ -244,6 +245,12 @@ class _Handler(BaseHTTPRequestHandler):
         while not self.server.open_gate.wait(0.05):
             self.wfile.write(b"a")
             self.wfile.flush()
+        self.close_connection = True
+
+    def on_raw(self, path: str) -> None:
+        """Whatever bytes the test wants."""
+        self.wfile.write(self.server.raw[int(path.split("/")[2])])
+        self.wfile.flush()
         self.close_connection = True
 
     def on_trickle(self, path: str) -> None:

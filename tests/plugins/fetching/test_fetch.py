@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -13,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from tlx.context import Context
 from tlx.errors import UsageError
@@ -333,3 +336,48 @@ def test_it_asks_through_the_proxy_of_the_environment(
     monkeypatch.setenv("http_proxy", "socks5://127.0.0.1:1")
     with pytest.raises(UsageError, match="proxy of the environment"):
         fetch(tmp_path, ["http://pictures.invalid/img/6.jpg"])
+
+
+def test_no_answer_breaks_it(server: Any, tmp_path: Path) -> None:
+    dice = random.Random(11)
+    body = server.body("/img/1.jpg")
+    head = b"HTTP/1.1 200 OK\r\n"
+    server.raw = [
+        b"",
+        b"\0" * 100,
+        b"HTTP/0.9 what\r\n\r\n",
+        b"HTTP/1.1 999 \xff\xfe\r\n\r\n",
+        b"HTTP/1.1 200" + b"A" * 100_000,
+        head + b"X: " + b"y" * 100_000 + b"\r\n\r\n",
+        head + b"X: y\r\n" * 1000 + b"\r\n",
+        head + b"Content-Length: -5\r\n\r\n" + body,
+        head + b"Content-Length: many\r\n\r\n" + body,
+        head + b"Content-Length: 5\r\nContent-Length: 9\r\n\r\n" + body,
+        head + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+        head + b"Transfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\nabc",
+        head + b"Content-Encoding: gzip\r\n\r\nnot gzip at all",
+        head + b"Content-Encoding: gzip\r\n\r\n" + gzip.compress(b"\0" * 30_000_000),
+        head + b"Content-Encoding: gzip\r\n\r\n" + gzip.compress(body),
+        head + b"Content-Type: \xe9\r\nETag: \xff\r\n\r\n" + body,
+        b"HTTP/1.1 302 F\r\nLocation: http://[::1\r\n\r\n",
+        b"HTTP/1.1 302 F\r\nLocation: \xff\xfe://\0\r\n\r\n",
+        b"HTTP/1.1 302 F\r\n\r\n",
+        b"HTTP/1.1 206 Partial\r\nContent-Range: bytes 0-3/4\r\n\r\n" + body,
+        b"HTTP/1.1 100 Continue\r\n\r\n" * 50,
+        b"HTTP/1.1 204 No Content\r\n\r\n",
+        b"HTTP/1.1 503 Busy\r\nRetry-After: " + b"9" * 400 + b"\r\n\r\n",
+    ]
+    whole = head + b"Content-Type: image/jpeg\r\n\r\n" + body
+    for _ in range(60):
+        data = bytearray(whole)
+        for _ in range(dice.randrange(1, 6)):
+            data[dice.randrange(len(data) if dice.random() < 0.5 else 60)] = dice.randrange(256)
+        server.raw.append(bytes(data[: dice.randrange(1, len(data) + 1)]))
+    urls = [f"{server.url}/raw/{n}/x.jpg" for n in range(len(server.raw))]
+    result = fetch(tmp_path, urls, attempts=1, timeout=2.0, max_size="1MB", workers=8)
+    assert {row["status"] for row in result["rows"].values()} <= {"fetched", "failed"}
+    assert result["rows"][urls[13]]["reason"] == "too-large"
+    assert result["rows"][urls[14]]["status"] == "fetched"
+    for name in files(tmp_path / "images"):
+        with Image.open(tmp_path / "images" / name) as image:
+            image.load()

@@ -19,7 +19,10 @@ from .families import Family
 # COCO's usual ones, where there is no box to learn from.
 _DEFAULT_RATIOS = (0.5, 1.0, 2.0)
 _CLOSE_RATIOS = 1.35
+_NEIGHBOUR = 1.5
 _MATCHED = 0.5
+# An anchor this much larger than a box of its shape still covers it at IoU 0.5, with room.
+_LARGER = 1.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,10 @@ def anchors_of(boxes: Sequence[tuple[float, float]], size: int) -> Anchors:
         ratio = round(min(max(math.exp(_quantile(logs, share)), 0.1), 10.0), 3)
         if not ratios or ratio / ratios[-1] > _CLOSE_RATIOS:
             ratios.append(ratio)
+    # Objects of one shape get neighbours of it: with one anchor per place and size, few match.
+    if len(ratios) == 1:
+        (ratio,) = ratios
+        ratios = [round(ratio / _NEIGHBOUR, 3), ratio, round(ratio * _NEIGHBOUR, 3)]
     sizes = sorted(math.sqrt(width * height) for width, height in boxes)
     return Anchors(tuple(ratios), _quantile(sizes, 0.05), _quantile(sizes, 0.95), len(boxes))
 
@@ -114,7 +121,8 @@ def generator(family: Family, anchors: Anchors, size: int) -> dict[str, Any] | N
             }
         }
     # Level 3 has a stride of 8 pixels; anchors below one stride fall between its cells.
-    scale = min(max(anchors.smallest / 8, 1.0), 4.0)
+    # The finest level shall see as many objects as it can.
+    scale = min(max(anchors.smallest * _LARGER / 8, 1.0), 4.0)
     return {
         "multiscale_anchor_generator": {
             "min_level": 3,

@@ -2,8 +2,8 @@
 
 Standard library only: tlx's own process reads this table too. The archives are those of the API's
 "TensorFlow 2 Detection Model Zoo" (tf2_detection_zoo.md); the feature extractors are names of
-`object_detection.builders.model_builder`. Parameters are counted in the built networks with one
-class, in millions.
+`object_detection.builders.model_builder`. Parameters are in millions, of the built network where it
+was built and as published else.
 """
 
 from __future__ import annotations
@@ -73,6 +73,7 @@ def _resnet_fpn(depth: int, parameters: float) -> Family:
         parameters=parameters,
         size=640,
         multiple=32,
+        smallest=160,
         archives=(
             f"ssd_resnet{depth}_v1_fpn_640x640_coco17_tpu-8",
             f"ssd_resnet{depth}_v1_fpn_1024x1024_coco17_tpu-8",
@@ -140,7 +141,7 @@ FAMILIES: tuple[Family, ...] = (
         kind="fpn",
         extractor="ssd_mobilenet_v2_fpn_keras",
         summary="SSD with MobileNetV2 and a light feature pyramid; the choice without a GPU",
-        parameters=2.9,
+        parameters=2.6,
         size=320,
         multiple=32,
         archives=(
@@ -154,14 +155,14 @@ FAMILIES: tuple[Family, ...] = (
         kind="ssd",
         extractor="ssd_mobilenet_v2_keras",
         summary="SSD with MobileNetV2: the fastest, weak on small objects",
-        parameters=4.5,
+        parameters=4.6,
         size=320,
         archives=("ssd_mobilenet_v2_320x320_coco17_tpu-8",),
         stretch=True,
     ),
-    _resnet_fpn(50, 32.2),
-    _resnet_fpn(101, 51.2),
-    _resnet_fpn(152, 66.8),
+    _resnet_fpn(50, 31.6),
+    _resnet_fpn(101, 50.6),
+    _resnet_fpn(152, 66.2),
     _efficientdet(0, 512, 3.9, 0),
     _efficientdet(1, 640, 6.6, 1),
     _efficientdet(2, 768, 8.1, 2),
@@ -178,11 +179,11 @@ FAMILIES: tuple[Family, ...] = (
         "mobilenet_v2_fpn",
         "mobilenet_v2_fpn",
         "CenterNet with MobileNetV2: boxes without anchors",
-        2.4,
+        2.5,
         ("centernet_mobilenetv2fpn_512x512_coco17_od",),
     ),
     _center_net(
-        "resnet18_v1_fpn", "resnet_v1_18_fpn", "CenterNet with ResNet-18 and a pyramid", 12.4, ()
+        "resnet18_v1_fpn", "resnet_v1_18_fpn", "CenterNet with ResNet-18 and a pyramid", 12.3, ()
     ),
     _center_net(
         "resnet50_v1_fpn",

@@ -44,8 +44,16 @@ def run(job: Mapping[str, Any], channel: Channel) -> Mapping[str, Any]:
     channel.emit("ready", versions=versions(), seconds=round(time.monotonic() - started, 2))
     module, function = _KINDS[kind]
     entry = getattr(importlib.import_module(f".{module}", __package__), function)
+    from tensorflow.errors import DataLossError
+
     try:
         result: Mapping[str, Any] = entry(job, channel)
+    except DataLossError as error:
+        raise WorkerError(
+            "data",
+            f"a record or a checkpoint is damaged: {str(error).splitlines()[0]}.",
+            hint="Run it again: tlx writes records that are damaged anew.",
+        ) from error
     except ValueError as error:
         # What the modules that know no channel explain by themselves (sizes, names, keys); other
         # libraries' keep their traceback.

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from tlx.worker_protocol import WorkerError
+
 _READ_BUFFER = 8 << 20
 
 
@@ -46,7 +48,11 @@ def _expanded(patterns: Sequence[str]) -> list[str]:
 
     found = [name for pattern in patterns for name in tf.io.gfile.glob(pattern)]
     if not found:
-        raise FileNotFoundError(f"no record file matches {', '.join(patterns)}")
+        raise WorkerError(
+            "data",
+            f"there is no record file {', '.join(patterns)}.",
+            hint="Run the training again: tlx writes records that are missing.",
+        )
     return found
 
 

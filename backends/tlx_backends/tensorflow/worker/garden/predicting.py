@@ -7,7 +7,7 @@ from typing import Any
 
 from tlx.worker_protocol import Channel
 
-from .. import images
+from .. import image_paths, images
 from ..network import KEPT_SCORE
 from . import network, trained
 
@@ -21,16 +21,17 @@ def predict(job: Mapping[str, Any], channel: Channel) -> dict[str, Any]:
     channel.emit("phase", name="build")
     _, model, task_config = trained.load(str(job["checkpoint"]))
     detector: Any = network.Detector(model, task_config)
-    paths = [str(path) for path in job["images"]]
     channel.emit("phase", name="detect")
     found = images.detections(
         detector,
-        paths,
+        image_paths.paths(job, channel),
         channel,
         batch_size=int(job.get("batch_size") or 8),
         score_threshold=float(job.get("score_threshold") or KEPT_SCORE),
     )
+    seen = 0
     for index, values in found:
+        seen = index + 1
         if values is not None:
             channel.emit("detections", image=index, **values)
-    return {"images": len(paths)}
+    return {"images": seen}
