@@ -59,7 +59,7 @@ def do_train(job, channel):  # noqa: C901 - a script with faults to order
         for number, path in enumerate(job["validation"]):
             shift = shifts[min(len(shifts) - 1, step // job["steps_to_score"])]
             _detections(channel, number, truth[Path(path).name], shift)
-        reply = channel.ask("validated", step=step)
+        reply = channel.ask("validated", step=step, loss=1.0 / step if step else None)
         for which in ("last", "best") if reply["best"] else ("last",):
             channel.emit(
                 "checkpoint", which=which, step=step, path=_save(job, which, step, reply["state"])

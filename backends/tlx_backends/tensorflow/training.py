@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -95,7 +94,6 @@ class Training:
         self._steps_per_epoch = 1
         self._found: dict[int, FoundBoxes] = {}
         self._unreadable: set[int] = set()
-        self._losses: deque[float] = deque(maxlen=100_000)
         self._epoch_began = time.monotonic()
         self._last_epoch = 0
         self._state = _State()
@@ -235,7 +233,7 @@ class Training:
         elif kind == "unreadable":
             self._take_unreadable(event)
         elif kind == "validated":
-            worker.send(self._judge(int(event["step"])))
+            worker.send(self._judge(int(event["step"]), event.get("loss")))
         elif kind == "checkpoint":
             path = str(event["path"])
             step = int(event["step"])
@@ -252,8 +250,6 @@ class Training:
 
     def _take_step(self, event: WorkerEvent) -> None:
         step, per_epoch = int(event["step"]), self._steps_per_epoch
-        if event.get("loss") is not None:
-            self._losses.append(float(event["loss"]))
         self.context.emit(
             {
                 "kind": "step",
@@ -274,8 +270,13 @@ class Training:
             self._unreadable.add(number)
             report_unreadable(event, self._validation.items[number].path, self.context)
 
-    def _judge(self, step: int) -> dict[str, Any]:
-        """Score what was found, choose the best, and tell the worker what to do."""
+    def _judge(self, step: int, loss: float | None) -> dict[str, Any]:
+        """Score what was found, choose the best, and tell the worker what to do.
+
+        Args:
+            step: Steps trained.
+            loss: Mean over the steps since the last validation.
+        """
         metrics: Mapping[str, float | None] = {}
         epoch = step // self._steps_per_epoch
         better = self._validation is None
@@ -295,14 +296,13 @@ class Training:
                 "kind": "epoch",
                 "epoch": epoch,
                 "epochs": self.request.epochs,
-                "loss": sum(self._losses) / len(self._losses) if self._losses else None,
+                "loss": loss,
                 "metrics": dict(metrics),
                 "best": better,
                 "seconds": now - self._epoch_began,
             }
         )
         self._epoch_began = now
-        self._losses.clear()
         self._last_epoch = epoch
         return {
             "cmd": "score",

@@ -52,6 +52,7 @@ class Loop:
     steps_to_score: int
     state: dict[str, Any] = field(default_factory=dict)
     score_first: bool = False
+    _losses: list[Any] = field(default_factory=list)
 
     def run(self) -> dict[str, Any]:
         """Train to the last step, or until the host has seen enough.
@@ -77,6 +78,7 @@ class Loop:
                 while batch is not None and step < self.steps and not stopped:
                     self.channel.check()
                     losses = self.stepper(batch)
+                    self._losses.append(losses[_TOTAL])
                     step += 1
                     if pace.due(step, first=first, last=self.steps):
                         self._tell(step, losses, pace.images_per_second(step))
@@ -130,7 +132,10 @@ class Loop:
         for index, values in found:
             if values is not None:
                 self.channel.emit("detections", image=index, **values)
-        reply = self.channel.ask("validated", step=step)
+        # Read only here: to ask for a number at every step would make a GPU wait.
+        loss = math.fsum(map(float, self._losses)) / len(self._losses) if self._losses else None
+        self._losses.clear()
+        reply = self.channel.ask("validated", step=step, loss=loss)
         self.state = dict(reply.get("state") or {})
         metrics = {f"val/{k}": v for k, v in (reply.get("metrics") or {}).items()}
         self.scalars.write(step, {k: v for k, v in metrics.items() if isinstance(v, float)})

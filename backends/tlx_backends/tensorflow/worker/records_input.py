@@ -14,9 +14,12 @@ from typing import Any
 from tlx.worker_protocol import WorkerError
 
 _READ_BUFFER = 8 << 20
+_SHUFFLED = 256
+# More than any training has passes.
+_SEED_STEP = 1_000_003
 
 
-def _reading(seed: int, *, parallel: bool) -> Callable[..., Any]:
+def _reading(seed: int, number: Any, *, parallel: bool) -> Callable[..., Any]:
     """A stand-in for the API's dataset builder, with its arguments."""
 
     def dataset(
@@ -30,9 +33,15 @@ def _reading(seed: int, *, parallel: bool) -> Callable[..., Any]:
 
         decoder = decoder_builder.build(reader)
         files = sorted(_expanded(reader.tf_record_input_reader.input_path))
-        records = tf.data.TFRecordDataset(files, buffer_size=_READ_BUFFER)
-        if reader.shuffle:
-            records = records.shuffle(reader.shuffle_buffer_size or 256, seed=seed)
+        size = reader.shuffle_buffer_size or _SHUFFLED
+        # The number of the pass is read when an iterator starts, so one pipeline serves them all.
+        # Random operations inside it start anew with every iterator.
+        passes = tf.data.Dataset.from_tensors(0).map(lambda _: number.read_value())
+        records = passes.flat_map(
+            lambda which: tf.data.TFRecordDataset(files, buffer_size=_READ_BUFFER).shuffle(
+                size, seed=which + seed * _SEED_STEP, reshuffle_each_iteration=False
+            )
+        )
         calls = tf.data.AUTOTUNE if parallel else None
         found = records.map(decoder.decode, num_parallel_calls=calls)
         if transform_input_data_fn is not None:
@@ -81,11 +90,12 @@ class Batches:
         import tensorflow as tf
         from object_detection import inputs
 
+        self._pass = tf.Variable(0, dtype=tf.int64, trainable=False)
         # Operations inside the pipeline take their seeds from here.
         tf.random.set_seed(seed)
         builders = inputs.INPUT_BUILDER_UTIL_MAP
         original = builders["dataset_build"]
-        builders["dataset_build"] = _reading(seed, parallel=parallel)
+        builders["dataset_build"] = _reading(seed, self._pass, parallel=parallel)
         try:
             self._dataset = inputs.train_input(
                 config.train_config, config.train_input_reader, config.model, model=model
@@ -97,13 +107,11 @@ class Batches:
 
     def following(self, step: int) -> Iterator[Any]:
         """Batches from the one after ``step`` on, for ever."""
-        passes, skipped = divmod(step, self._steps)
-        for _ in range(passes):
-            # The order of a pass depends on how many iterators came before it.
-            iter(self._dataset)
+        number, skipped = divmod(step, self._steps)
         while True:
+            self._pass.assign(number)
             yield from self._one_pass(skipped)
-            skipped = 0
+            number, skipped = number + 1, 0
 
     def _one_pass(self, skipped: int) -> Iterator[Any]:
         dataset = self._dataset.take(self._steps)

@@ -43,7 +43,7 @@ def configure(job: Mapping[str, Any]) -> Any:
     settings = dict(job.get("settings") or {})
     task.model.override(_network(model, side, len(job["classes"]), settings), is_strict=False)
     boxes = (job.get("statistics") or {}).get("boxes") or []
-    task.model.override({"anchor": anchors(boxes, side, _LOWEST_LEVEL, _HIGHEST_LEVEL)})
+    task.model.override({"anchor": anchors(boxes, side, _LOWEST_LEVEL)})
     task.freeze_backbone = job.get("freeze") == "backbone"
     decay = job.get("weight_decay")
     task.losses.l2_weight_decay = 3e-5 if decay is None else float(decay)
@@ -113,7 +113,7 @@ def _network(model: GardenModel, side: int, classes: int, settings: Mapping[str,
     }
 
 
-def anchors(boxes: Sequence[Sequence[float]], side: int, low: int, high: int) -> dict[str, Any]:
+def anchors(boxes: Sequence[Sequence[float]], side: int, lowest: int) -> dict[str, Any]:
     """Anchors that fit the boxes of a data set.
 
     The Garden lays an anchor of ``anchor_size * 2 ** (level + scale / num_scales)`` pixels at each
@@ -123,10 +123,8 @@ def anchors(boxes: Sequence[Sequence[float]], side: int, low: int, high: int) ->
     Args:
         boxes: Width and height of a box and of its image, in stored pixels.
         side: Input side in pixels; the longer image side is brought to it.
-        low: Lowest level.
-        high: Highest level.
+        lowest: Lowest level of the pyramid.
     """
-    del high
     if not boxes:
         return {"num_scales": 3, "aspect_ratios": [0.5, 1.0, 2.0], "anchor_size": 4.0}
     sizes, ratios = [], []
@@ -135,7 +133,7 @@ def anchors(boxes: Sequence[Sequence[float]], side: int, low: int, high: int) ->
         sizes.append(math.sqrt(max(width * height, 1e-6)) * scale)
         ratios.append(width / max(height, 1e-6))
     smallest = sorted(sizes)[len(sizes) // 20]
-    base = min(max(smallest / 2**low, _SMALLEST_ANCHOR), _LARGEST_ANCHOR)
+    base = min(max(smallest / 2**lowest, _SMALLEST_ANCHOR), _LARGEST_ANCHOR)
     return {
         "num_scales": 3,
         "aspect_ratios": _spread(sorted(ratios)),

@@ -47,7 +47,10 @@ class GardenModel:
 
     @property
     def multiple(self) -> int:
-        """The input side must be a multiple of this, so that levels 3 to 7 have whole cells."""
+        """The input side must be a multiple of this.
+
+        Levels that are added to each other have to fit: 3 to 5 in a pyramid, 3 to 7 in SpineNet.
+        """
         return 128 if self.decoder == "identity" else 32
 
     def require_size(self, size: int) -> None:
@@ -97,7 +100,7 @@ MODELS: tuple[GardenModel, ...] = (
         backbone="mobilenet",
         settings={"model_id": "MobileNetV2"},
         summary="RetinaNet on MobileNetV2 with a feature pyramid: small, for CPUs",
-        parameters=0.0,
+        parameters=2.4,
         size=320,
         filters=64,
         separable=True,
@@ -109,19 +112,19 @@ MODELS: tuple[GardenModel, ...] = (
         settings={"model_id": "49"},
         decoder="identity",
         summary="RetinaNet on SpineNet-49 Mobile: few weights, many layers",
-        parameters=0.0,
+        parameters=2.4,
         size=384,
         filters=48,
         activation="swish",
         separable=True,
         learning_rate=1e-3,
     ),
-    _resnet(50, 0.0),
-    _resnet(101, 0.0),
-    _spinenet("49S", 0.0, 640),
-    _spinenet("49", 0.0, 640),
-    _spinenet("96", 0.0, 1024),
-    _spinenet("143", 0.0, 1280),
+    _resnet(50, 32.3),
+    _resnet(101, 51.4),
+    _spinenet("49S", 13.4, 640),
+    _spinenet("49", 26.8, 640),
+    _spinenet("96", 41.3, 1024),
+    _spinenet("143", 65.3, 1280),
 )
 
 
