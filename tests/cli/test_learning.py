@@ -330,8 +330,6 @@ def test_an_interrupted_training_can_be_gone_on_with(
         [sys.executable, "-c", code, *words],
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
-        # A shell's background job ignores SIGINT, and its children with it.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     ) as child:
         try:
             deadline = time.monotonic() + 120
