@@ -50,12 +50,15 @@ class Reading:
         taxonomy: The classes; a function is called after the content is exhausted, for sources
             that learn their classes while reading.
         fingerprint: Files whose names, sizes and contents identify the input, for lineage.
+        notes: What the input says of itself as a whole (licenses, say), as plain JSON values under
+            the name of the source; called after the content is exhausted, kept in the lineage.
     """
 
     media_root: Path
     content: Iterable[Record] | Iterable[pa.RecordBatch]
     taxonomy: Taxonomy | Callable[[], Taxonomy]
     fingerprint: tuple[Path, ...] = ()
+    notes: Callable[[], Mapping[str, Any]] | None = None
 
 
 @runtime_checkable

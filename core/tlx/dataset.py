@@ -5,6 +5,9 @@
       parts/part-00000.parquet one row per image, schema `tlx.schema.RECORD`
       issues.jsonl             what was skipped or changed while it was made, if anything
 
+On the way from one format to another a dataset passes through a temporary folder: there the parts
+are Arrow files, which cost nothing to make and to read, and are as large as they are in memory.
+
 A part is the unit of memory and of parallel work. Nothing in the folder depends on the clock or
 on the order of a directory listing: the same input makes the same bytes.
 """
@@ -28,16 +31,22 @@ if TYPE_CHECKING:
 
 PART_ROWS = 4096
 SUFFIX = ".tlx"
+PASSING = ".arrow"
+"""What the names of parts end in that are not meant to stay."""
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
-    """One step of a dataset's lineage: what made it, from what, with which options."""
+    """One step of a dataset's lineage: what made it, from what, with which options.
+
+    ``notes`` is what the input says of itself as a whole, by the name of the source.
+    """
 
     name: str
     plugin: str | None = None
     version: str
     options: dict[str, Any] = {}
     inputs: dict[str, str] = {}
+    notes: dict[str, Any] = {}
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -152,6 +161,11 @@ class Dataset:
 
         for part in self.manifest.parts:
             file = self.path / part.path
+            if part.path.endswith(PASSING):
+                with pa.memory_map(str(file)) as mapped, pa.ipc.open_file(mapped) as reader:
+                    batch = reader.get_batch(0)
+                yield batch.select(columns) if columns else batch
+                continue
             try:
                 # memory_map and threads would save nothing at this size; one table is one part.
                 table = pq.read_table(file, columns=columns, use_threads=False)
@@ -213,8 +227,9 @@ def _dataset_hint(folder: Path) -> str:
 class DatasetWriter:
     """Writes the folder of a dataset part by part; use `write_dataset`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, passing: bool = False) -> None:
         self.folder = folder
+        self.passing = passing
         (folder / "parts").mkdir(parents=True)
         self.parts: list[Part] = []
         self.images = self.objects = self.negatives = 0
@@ -229,20 +244,12 @@ class DatasetWriter:
         Raises:
             DataError: If an image id appears twice in the dataset.
         """
-        import pyarrow as pa
         import pyarrow.compute as pc
-        import pyarrow.parquet as pq
 
         self._check_unique(batch.column("image_id").to_pylist())
-        name = f"parts/part-{len(self.parts):05d}.parquet"
+        name = f"parts/part-{len(self.parts):05d}{PASSING if self.passing else '.parquet'}"
         file = self.folder / name
-        pq.write_table(
-            pa.Table.from_batches([batch]),
-            file,
-            compression="zstd",
-            row_group_size=PART_ROWS,
-            write_statistics=False,
-        )
+        digest = _write_passing(batch, file) if self.passing else _write_part(batch, file)
         lengths = pc.list_value_length(batch.column("objects"))
         objects = int(pc.sum(lengths).as_py() or 0)
         self.images += batch.num_rows
@@ -256,7 +263,7 @@ class DatasetWriter:
         present = pc.fill_null(labels.field("present"), False)
         self.by_label |= {n: self.by_label.get(n, 0) for n in pc.unique(names).to_pylist()}
         _count(names.filter(present), self.by_label)
-        self.parts.append(Part(name, batch.num_rows, objects, _sha256(file)))
+        self.parts.append(Part(name, batch.num_rows, objects, digest))
 
     def _check_unique(self, image_ids: list[str]) -> None:
         # 16 bytes per id instead of the text keep ten million images in a few hundred megabytes.
@@ -317,6 +324,30 @@ def _count(column: Any, into: dict[str, int]) -> None:
         into[key] = into.get(key, 0) + entry["counts"]
 
 
+def _write_part(batch: pa.RecordBatch, file: Path) -> str:
+    """Write a part; returns its SHA-256."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(
+        pa.Table.from_batches([batch]),
+        file,
+        compression="zstd",
+        row_group_size=PART_ROWS,
+        write_statistics=False,
+    )
+    return _sha256(file)
+
+
+def _write_passing(batch: pa.RecordBatch, file: Path) -> str:
+    """Write a part that is read once or twice and removed; it needs no hash."""
+    import pyarrow as pa
+
+    with pa.OSFile(str(file), "wb") as stream, pa.ipc.new_file(stream, batch.schema) as writer:
+        writer.write_batch(batch)
+    return ""
+
+
 def _sha256(file: Path) -> str:
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
@@ -348,10 +379,11 @@ def write_dataset(
     content: Iterable[Record] | Iterable[pa.RecordBatch],
     taxonomy: Taxonomy | Callable[[], Taxonomy],
     media_root: Path,
-    lineage: tuple[Operation, ...],
+    lineage: tuple[Operation, ...] | Callable[[], tuple[Operation, ...]],
     *,
     overwrite: bool = False,
     issues: IssueLog | None = None,
+    passing: bool = False,
 ) -> Dataset:
     """Write a dataset folder, whole or not at all.
 
@@ -360,17 +392,19 @@ def write_dataset(
         content: Records or Arrow batches, consumed once.
         taxonomy: The classes; a function is called after the content is exhausted.
         media_root: Folder of the images; recorded absolute.
-        lineage: How it came to be.
+        lineage: How it came to be; a function is called after the content is exhausted.
         overwrite: Replace what lies at ``path``.
         issues: What was skipped or changed on the way; written beside the parts.
+        passing: The folder is removed soon: parts are Arrow files instead of Parquet.
     """
     from tlx.staging import staged
 
     with staged(path, overwrite=overwrite) as folder:
-        writer = DatasetWriter(folder)
+        writer = DatasetWriter(folder, passing)
         for batch in to_batches(content):
             writer.add(batch)
         classes = taxonomy() if callable(taxonomy) else taxonomy
         root = media_root.expanduser().absolute().as_posix()
-        manifest = writer.finish(classes, root, lineage, issues or IssueLog("skip"))
+        steps = lineage() if callable(lineage) else lineage
+        manifest = writer.finish(classes, root, steps, issues or IssueLog("skip"))
     return Dataset(path, manifest)

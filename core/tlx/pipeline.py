@@ -71,6 +71,7 @@ def _operation(name: str, entry: host.Entry | None = None, **facts: Any) -> Oper
         version=tlx.__version__ if entry is None else entry.origin,
         options=facts.get("options", {}),
         inputs=facts.get("inputs", {}),
+        notes=facts.get("notes", {}),
     )
 
 
@@ -123,6 +124,21 @@ def ingest(
         UsageError: For a wrong name, path or option.
         DataError: If the input is not what it should be.
     """
+    return _ingest(source, root, output, options, overwrite, dry_run, context, passing=dry_run)
+
+
+def _ingest(
+    source: str,
+    root: PathLike,
+    output: PathLike | None,
+    options: Any,
+    overwrite: bool,
+    dry_run: bool,
+    context: Context | None,
+    *,
+    passing: bool,
+) -> Dataset:
+    """Do what `ingest` says; with ``passing`` the dataset is one that is removed soon."""
     context = replace(context or Context(), dry_run=dry_run)
     entry = host.installed().entry("source", source)
     path = require_path(root, "The path")
@@ -133,12 +149,17 @@ def ingest(
         check_free(dest, overwrite)
     with host.guard(entry):
         reading = entry.value.read(path, chosen, context)
-        lineage = _operation(
-            "ingest",
-            entry,
-            options=option_values.plain(chosen),
-            inputs={"root": path.name, "sha256": _fingerprint(reading.fingerprint)},
-        )
+
+        def lineage() -> tuple[Operation, ...]:
+            read = _operation(
+                "ingest",
+                entry,
+                options=option_values.plain(chosen),
+                inputs={"root": path.name, "sha256": _fingerprint(reading.fingerprint)},
+                notes={} if reading.notes is None else dict(reading.notes()),
+            )
+            return (read,)
+
         room = tempfile.TemporaryDirectory(prefix="tlx-dry-run-") if dry_run else nullcontext("")
         with room as folder:
             return write_dataset(
@@ -146,9 +167,10 @@ def ingest(
                 _nonempty(reading, path, context),
                 reading.taxonomy,
                 reading.media_root,
-                (lineage,),
+                lineage,
                 overwrite=overwrite,
                 issues=context.issues,
+                passing=passing,
             )
 
 
@@ -300,7 +322,9 @@ def convert(
             dataset = Dataset.open(require_path(path, "The dataset"))
         else:
             temporary = Path(room) / "source.tlx"
-            dataset = ingest(from_, path, temporary, options=source_options, context=context)
+            dataset = _ingest(
+                from_, path, temporary, source_options, False, False, context, passing=True
+            )
         if policies is not None and not policies.idle:
             dataset = apply(dataset, policies, Path(room) / "chosen.tlx", context)
         with host.guard(entry):

@@ -62,6 +62,14 @@ def cache_folder() -> Path:
     return Path(base).expanduser() / "tlx" / "pictures"
 
 
+def shown_path(path: str) -> str:
+    """The path of `viewable`; the path itself where there is nothing to show."""
+    try:
+        return str(viewable(Path(path)))
+    except OSError:  # Whoever opens the file says what is wrong with it.
+        return path
+
+
 def viewable(path: Path) -> Path:
     """A file that any program shows right: the image itself, or a cached 8-bit JPEG of it.
 

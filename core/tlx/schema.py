@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import accumulate, chain
 from typing import Any
 
@@ -135,7 +136,8 @@ def _box_array(boxes: Sequence[Box | None]) -> pa.StructArray:
 _NO_BOX = Box(0.0, 0.0, 0.0, 0.0)
 
 
-def _attribute_lists(mappings: Sequence[Mapping[str, AttributeValue]]) -> pa.ListArray:
+def attribute_lists(mappings: Sequence[Mapping[str, AttributeValue]]) -> pa.ListArray:
+    """The list array [N] of `ATTRIBUTE` from the attributes of N images or objects."""
     return _list_array([tuple(m.items()) if m else () for m in mappings], ATTRIBUTE, _attributes)
 
 
@@ -201,7 +203,8 @@ def _keypoints(values: Sequence[Keypoint]) -> pa.StructArray:
     )
 
 
-def _objects(values: Sequence[Object]) -> pa.StructArray:
+def object_array(values: Sequence[Object]) -> pa.StructArray:
+    """The struct array [N] of `OBJECT` from N objects."""
     segmented = any(v.segmentation is not None for v in values)
     return _struct(
         OBJECT,
@@ -222,7 +225,7 @@ def _objects(values: Sequence[Object]) -> pa.StructArray:
             [v.difficult for v in values],
             [v.truncated for v in values],
             [v.occluded for v in values],
-            _attribute_lists([v.attributes for v in values]),
+            attribute_lists([v.attributes for v in values]),
             [v.line for v in values],
         ),
     )
@@ -232,17 +235,26 @@ def _labels(values: Sequence[Label]) -> pa.StructArray:
     return _struct(LABEL, ([v.category for v in values], [v.present for v in values]))
 
 
-def records_to_batch(records: Sequence[Record]) -> pa.RecordBatch:
-    """One Arrow batch of `RECORD` from records."""
-    # Hundreds of thousands of short-lived tuples without a cycle: the collector would walk all of
-    # them again and again, which costs a third of the time.
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Pause Python's collector of cycles.
+
+    Of hundreds of thousands of short-lived lists and tuples without a cycle it would walk all again
+    and again, which costs a third of the time.
+    """
     collects = gc.isenabled()
     gc.disable()
     try:
-        return _records_to_batch(records)
+        yield
     finally:
         if collects:
             gc.enable()
+
+
+def records_to_batch(records: Sequence[Record]) -> pa.RecordBatch:
+    """One Arrow batch of `RECORD` from records."""
+    with uncollected():
+        return _records_to_batch(records)
 
 
 def _records_to_batch(records: Sequence[Record]) -> pa.RecordBatch:
@@ -257,8 +269,8 @@ def _records_to_batch(records: Sequence[Record]) -> pa.RecordBatch:
             pa.array([r.group for r in records], pa.string()),
             pa.array([r.frame for r in records], pa.int64()),
             _list_array([r.labels for r in records], LABEL, _labels),
-            _list_array([r.objects for r in records], OBJECT, _objects),
-            _attribute_lists([r.attributes for r in records]),
+            _list_array([r.objects for r in records], OBJECT, object_array),
+            attribute_lists([r.attributes for r in records]),
             _struct(
                 ORIGIN,
                 (
@@ -291,7 +303,8 @@ def _read_boxes(array: pa.StructArray) -> list[Box | None]:
     return [Box(*c) if ok else None for c, ok in zip(columns, valid, strict=True)]
 
 
-def _read_attributes(array: pa.ListArray) -> list[dict[str, AttributeValue]]:
+def attributes_of(array: pa.ListArray) -> list[dict[str, AttributeValue]]:
+    """The attributes of each of N images or objects; not to be changed."""
     offsets, flat = _lists(array)
     if not len(flat):
         return [{}] * len(array)
@@ -340,7 +353,8 @@ def _read_keypoints(array: pa.ListArray) -> list[tuple[Keypoint, ...]]:
     return [tuple(points[a:b]) for a, b in zip(offsets, offsets[1:], strict=False)]
 
 
-def _read_objects(flat: pa.StructArray) -> list[Object]:
+def objects_of(flat: pa.StructArray) -> list[Object]:
+    """The objects of a struct array [N] of `OBJECT`."""
     flags = ("crowd", "difficult", "truncated", "occluded")
     plain = ("object_id", "rotation", "track", *flags, "line")
     return [
@@ -381,7 +395,7 @@ def _read_objects(flat: pa.StructArray) -> list[Object]:
             _read_segmentations(flat.field("segmentation")),
             _read_shapes(flat.field("shape")),
             _read_keypoints(flat.field("keypoints")),
-            _read_attributes(flat.field("attributes")),
+            attributes_of(flat.field("attributes")),
             *(_field(flat, name) for name in plain),
             strict=True,
         )
@@ -391,13 +405,13 @@ def _read_objects(flat: pa.StructArray) -> list[Object]:
 def batch_to_records(batch: pa.RecordBatch) -> Iterator[Record]:
     """The records of an Arrow batch of `RECORD`, in order."""
     object_offsets, flat_objects = _lists(batch.column("objects"))
-    objects = _read_objects(flat_objects)
+    objects = objects_of(flat_objects)
     label_offsets, flat_labels = _lists(batch.column("labels"))
     labels = [
         Label(*row)
         for row in zip(_field(flat_labels, "category"), _field(flat_labels, "present"), strict=True)
     ]
-    attributes = _read_attributes(batch.column("attributes"))
+    attributes = attributes_of(batch.column("attributes"))
     origins = batch.column("origin")
     valid = origins.is_valid().to_pylist()
     places = zip(_field(origins, "path"), _field(origins, "line"), valid, strict=True)

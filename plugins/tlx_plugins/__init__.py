@@ -7,6 +7,7 @@ from tlx.hooks import hookimpl
 from tlx_plugins.demo.command import DemoCommand
 from tlx_plugins.fetching.command import FetchCommand
 from tlx_plugins.formats.coco import CocoFormat
+from tlx_plugins.formats.coco_results import CocoResultsCommand
 from tlx_plugins.formats.csv_format import CsvFormat
 from tlx_plugins.formats.cvat import CvatFormat
 from tlx_plugins.formats.parquet import ParquetFormat
@@ -63,4 +64,4 @@ def tlx_decoders() -> list[Decoder]:
 @hookimpl
 def tlx_commands() -> list[Command]:
     """Commands of their own."""
-    return [DemoCommand(), FetchCommand()]
+    return [CocoResultsCommand(), DemoCommand(), FetchCommand()]

@@ -43,7 +43,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 for entry in installed().all("format"):
     if entry.distribution == "tlx":
-        name = f"Test{entry.name.title()}"
+        name = f"Test{entry.name.title().replace('-', '')}"
         members = {"plugin": entry.value, **SETTINGS.get(entry.name, {})}
         globals()[name] = type(name, (FormatChecks,), members)
 

@@ -547,6 +547,7 @@ def test_an_offender_fails_its_check_and_no_other(offender: Any, tmp_path: Path)
     facts = {"judge": lambda folder: {"bus": 1}} if offender is SaysOtherThings else {}
     found = failing(offender(), tmp_path, names, **facts)
     assert set(found) == {offender.breaks}, found
+    assert "in a process of its own" not in found[offender.breaks]
 
 
 ELSEWHERE = ("it_satisfies_its_protocol", "importing_it_is_light")

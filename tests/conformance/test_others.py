@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tlx.host import installed
-from tlx.testing import BackendChecks, CommandChecks, ViewerChecks
+from tlx.testing import BackendChecks, CommandChecks, DecoderChecks, ViewerChecks
 from tlx_backends.torch_detection.backend import TorchBackend
 
 
@@ -16,8 +16,10 @@ class TestTorch(BackendChecks):
     train_options = {"shorter_side": 64, "threads": 1, "tensorboard": False}
 
 
-for kind, base in (("viewer", ViewerChecks), ("command", CommandChecks)):
+KINDS = {"viewer": ViewerChecks, "decoder": DecoderChecks, "command": CommandChecks}
+
+for kind, base in KINDS.items():
     for entry in installed().all(kind):
         if entry.distribution == "tlx":
-            name = f"Test{entry.name.title()}"
+            name = f"Test{entry.name.title().replace('-', '')}"
             globals()[name] = type(name, (base,), {"plugin": entry.value})

@@ -131,14 +131,18 @@ SETTINGS: dict[str, dict[str, Any]] = {}
 OWN = [entry for entry in installed().all("source") if entry.distribution == "tlx"]
 
 for entry in OWN:
-    if entry.kind == "source":
-        name = f"Test{entry.name.title()}"
+    if entry.kind == "source" and entry.name in MATERIAL:
+        name = f"Test{entry.name.title().replace('-', '')}"
         members = {"plugin": entry.value, "material": staticmethod(MATERIAL[entry.name])}
         members |= SETTINGS.get(entry.name, {})
         globals()[name] = type(name, (SourceChecks,), members)
 
 
-@pytest.mark.parametrize("name", [entry.name for entry in OWN])
+def test_every_built_in_source_has_material() -> None:
+    assert {entry.name for entry in OWN if entry.kind == "source"} <= set(MATERIAL)
+
+
+@pytest.mark.parametrize("name", [e.name for e in OWN if e.kind == "format" or e.name in MATERIAL])
 def test_material_is_recognised_by_its_own_reader_alone(name: str, tmp_path: Path) -> None:
     """What one reader takes no other one takes, so that ``tlx ingest PATH`` knows what it is."""
     plugin = next(entry.value for entry in OWN if entry.name == name)

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import typing
 from importlib import metadata
 from pathlib import Path
 
@@ -16,8 +17,7 @@ from PIL import Image
 
 from tlx.cli import main
 from tlx.errors import UsageError
-from tlx.host import KINDS
-from tlx.scaffolding import scaffold
+from tlx.scaffolding import Kind, scaffold
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "tlx-kitti"
@@ -105,9 +105,9 @@ def test_the_example_passes_its_own_tests(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout[-3000:]
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_new_package_works_at_once(kind: str, tmp_path: Path) -> None:
-    folder = scaffold("my-lights", kind, tmp_path / "new")  # type: ignore[arg-type]
+@pytest.mark.parametrize("kind", typing.get_args(Kind))
+def test_a_new_package_works_at_once(kind: Kind, tmp_path: Path) -> None:
+    folder = scaffold("my-lights", kind, tmp_path / "new")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(PATHS), "MYPYPATH": PATHS[0]}
     fast = "field or class or damaged or name" if kind == "format" else ""
     for command in (

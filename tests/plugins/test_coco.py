@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,16 @@ from pycocotools import mask as judge
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+import tlx
 from tlx.context import Context
 from tlx.dataset import Dataset, Operation, write_dataset
 from tlx.errors import DataError, TlxError, UsageError
 from tlx.issues import IssueLog
 from tlx.model import Box, Category, Keypoint, Object, Record, Segmentation, Shape, Taxonomy
-from tlx_plugins.formats import coco_rle
+from tlx.schema import batch_to_records
+from tlx_plugins.formats import coco_rle, coco_sections
 from tlx_plugins.formats.coco import CocoFormat, CocoOptions
+from tlx_plugins.formats.coco_results import CocoResultsCommand, CocoResultsOptions
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
 FORMAT = CocoFormat()
@@ -44,7 +48,7 @@ def read(
 ) -> tuple[list[Record], IssueLog, Taxonomy]:
     context = Context(issues=IssueLog(policy))  # type: ignore[arg-type]
     reading = FORMAT.read(root, CocoOptions(**options), context)
-    records = list(reading.content)
+    records = [record for batch in reading.content for record in batch_to_records(batch)]  # type: ignore[arg-type]
     assert callable(reading.taxonomy)
     return records, context.issues, reading.taxonomy()  # type: ignore[return-value]
 
@@ -543,8 +547,7 @@ def test_encodings_are_told_apart(tmp_path: Path, encoding: str, fine: bool) -> 
     file.write_bytes(text.encode(encoding))
 
     def names() -> list[str]:
-        reading = CocoFormat().read(file, CocoFormat.options(), Context())
-        return [record.uri for record in reading.content]  # type: ignore[union-attr]
+        return [record.uri for record in read(file)[0]]
 
     if fine:
         assert [name.rsplit("/", 1)[-1] for name in names()] == ["Stra\u00dfe.jpg"]
@@ -561,3 +564,204 @@ def test_an_object_that_coco_has_no_place_for(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no box and no outline"):
         write(dataset, tmp_path / "failed")
     assert write(dataset, tmp_path / "out", "skip").objects == 1
+
+
+def test_what_only_coco_knows_comes_back(tmp_path: Path, put: Any) -> None:
+    value = annotated(
+        segmentation=[[10, 20, 40, 20, 40, 60]], area=600, score_of_mine=0.5, tags=[1]
+    )
+    value["images"][0] |= {
+        "license": 3,
+        "flickr_url": "http://x",
+        "date_captured": "2013",
+        "odd": {"a": 1},
+    }
+    value["images"].append({"id": 9, "file_name": "b.jpg", "width": 5, "height": 5, "license": 1})
+    value["categories"][0] |= {"skeleton": [[1, 2]], "frequency": "f"}
+    value |= {"info": {"year": 2017}, "licenses": [{"id": 3, "name": "BY", "url": "u"}]}
+    write(ingested(put(value), tmp_path / "a.tlx"), tmp_path / "out.json")
+    again = json.loads((tmp_path / "out.json").read_text())
+    for section in ("info", "licenses", "images", "categories"):
+        assert again[section] == value[section]
+    assert again["annotations"] == [value["annotations"][0] | {"iscrowd": 0}]
+
+
+def ingested(path: Path, dest: Path) -> Dataset:
+    return tlx.ingest("coco", path, dest)
+
+
+numbers = st.floats(-20, 130, width=16) | st.integers(-20, 130)
+polygon = st.lists(numbers, min_size=4, max_size=9)
+plain_things = st.fixed_dictionaries(
+    {
+        "image_id": st.sampled_from([7, 7, 7, 8, "7", 99]),
+        "category_id": st.sampled_from([5, 5, 2, "2", 4]),
+        "bbox": st.lists(numbers, min_size=4, max_size=4),
+    },
+    optional={
+        "id": st.integers(1, 9) | st.sampled_from(["a", None]),
+        "area": st.none() | numbers | st.just(0),
+        "iscrowd": st.sampled_from([0, 1, True, None]),
+        "segmentation": st.lists(polygon, max_size=2)
+        | st.sampled_from([None, {"size": [2, 2], "counts": [1, 3]}, [[[]]], [1], "x"]),
+        "attributes": st.sampled_from([None, {"color": "red"}]),
+        "keypoints": st.sampled_from([None, [1, 2, 2]]),
+        "more": st.sampled_from([None, 1]),
+    },
+)
+
+
+def plainly(value: dict[str, Any]) -> tuple[dict[str, list[Any]], list[str]]:
+    """The rules once more, without columns: objects by image, and issue codes in their order."""
+    names = {str(c["id"]): c["name"] for c in value["categories"]}
+    codes: list[str] = []
+    found: dict[str, list[Any]] = {}
+    for image in value["images"]:
+        things = [a for a in value["annotations"] if str(a["image_id"]) == str(image["id"])]
+        objects = [plain_object(a, names, image, codes) for a in things]
+        found[image["file_name"]] = kept = []
+        boxes = [thing[1] for thing in objects if thing]
+        for thing in objects:
+            if len(set(boxes)) < len(boxes) and repr(thing) in map(repr, kept):
+                codes += ["duplicate-object"] * (thing is not None)
+            elif thing:
+                kept.append(thing)
+    ids = {str(i["id"]) for i in value["images"]}
+    codes += ["unknown-image" for a in value["annotations"] if str(a["image_id"]) not in ids]
+    return found, codes
+
+
+def plain_outline(outline: Any, codes: list[str]) -> Any:
+    polygons: list[list[float]] = []
+    mask = None
+    if isinstance(outline, list):
+        fits = all(
+            isinstance(p, list) and all(isinstance(n, int | float) for n in p) for p in outline
+        )
+        if fits and all(len(p) >= 6 and len(p) % 2 == 0 for p in outline):
+            polygons = [[float(n) for n in p] for p in outline]
+        else:
+            codes.append("bad-outline")
+    elif isinstance(outline, dict):
+        mask = judge.frPyObjects(outline, *outline["size"])
+    elif outline is not None:
+        codes.append("bad-outline")
+    return polygons, mask
+
+
+def plain_object(
+    a: dict[str, Any], names: dict[str, str], image: dict[str, Any], codes: list[str]
+) -> Any:
+    if str(a["category_id"]) not in names:
+        codes.append("unknown-category")
+        return None
+    polygons, mask = plain_outline(a.get("segmentation"), codes)
+    x, y, width, height = map(float, a["bbox"])
+    box = (x, y, x + width, y + height)
+    if polygons:
+        xs, ys = [n for p in polygons for n in p[0::2]], [n for p in polygons for n in p[1::2]]
+        spans = (min(xs), min(ys), max(xs), max(ys))
+        if max(abs(p - q) for p, q in zip(box, spans, strict=True)) >= 1:
+            codes.append("box-outline-mismatch")
+    if box[2] <= box[0] or box[3] <= box[1]:
+        codes.append("degenerate-box")
+        return None
+    over = max(-box[0], -box[1], box[2] - image["width"], box[3] - image["height"])
+    if over > 1:
+        codes.append("box-outside")
+    computed = (box[2] - box[0]) * (box[3] - box[1])
+    if polygons:
+        computed = sum(abs(shoelace(p)) for p in polygons)
+    elif mask is not None:
+        computed = float(judge.area(mask))
+    attributes = dict(a.get("attributes") or {})
+    if a.get("more") is not None:
+        attributes["coco.more"] = a["more"]
+    area = a.get("area")
+    if area is not None and abs(area - computed) > 1e-6 * abs(area):
+        attributes["area"] = float(area)
+    crowd = a.get("iscrowd")
+    identity = a.get("id")
+    return (
+        names[str(a["category_id"])], box, polygons, None if mask is None else mask["counts"],
+        None if identity is None else str(identity), None if crowd is None else bool(crowd),
+        attributes, bool(a.get("keypoints")),
+    )  # fmt: skip
+
+
+def shoelace(p: list[float]) -> float:
+    points = list(zip(p[0::2], p[1::2], strict=True))
+    pairs = zip(points, points[1:] + points[:1], strict=True)
+    return math.fsum(x * v - u * y for (x, y), (u, v) in pairs) / 2
+
+
+def seen_in(thing: Object) -> Any:
+    outline = thing.segmentation
+    box = thing.box
+    assert box is not None
+    return (
+        thing.category, (box.xmin, box.ymin, box.xmax, box.ymax),
+        [list(p) for p in outline.polygons] if outline else [], outline.counts if outline else None,
+        thing.object_id, thing.crowd, dict(thing.attributes), bool(thing.keypoints),
+    )  # fmt: skip
+
+
+@given(st.lists(plain_things, max_size=6), st.sampled_from([1 << 24, 1]))
+@settings(max_examples=120, deadline=None)
+def test_columns_say_what_a_plain_reading_says(
+    tmp_path_factory: pytest.TempPathFactory, things: list[dict[str, Any]], piece: int
+) -> None:
+    second = {"id": "8", "file_name": "b.jpg", "width": 60, "height": 90}
+    value = document(images=[*document()["images"], second], annotations=things)
+    path = tmp_path_factory.mktemp("plain") / "labels.json"
+    path.write_text(json.dumps(value))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(coco_sections, "PIECE", piece)
+        records, issues, _ = read(path, "skip")
+    expected, codes = plainly(value)
+    found = {r.image_id: [seen_in(thing) for thing in r.objects] for r in records}
+    # An area of nothing but rounding noise may count as stated or not.
+    assert found == expected or any(a.get("area") == 0 for a in things)
+    assert [issue.code for issue in issues.kept] == codes
+
+
+def test_results_become_predictions_and_come_back(tmp_path: Path) -> None:
+    if not DATA.is_dir():
+        pytest.skip(f"no folder {DATA}")
+    source = DATA / REAL[0]
+    dataset = ingested(source, tmp_path / "a.tlx")
+    truth = load_judge(source)
+    results = [
+        {k: a[k] for k in ("image_id", "category_id", "bbox")} | {"score": 0.25 + a["id"] % 7 / 10}
+        for a in truth.anns.values()
+        if not a["iscrowd"]
+    ]
+    given = tmp_path / "results.json"
+    given.write_text(json.dumps(results))
+    options = CocoResultsOptions(given, dataset.path)
+    metrics = CocoResultsCommand().run(options, Context(), lambda line: None)
+    assert metrics["ap"] == pytest.approx(1.0)
+    back = CocoResultsOptions(tmp_path / "results.parquet", dataset.path, tmp_path / "b.json")
+    CocoResultsCommand().run(back, Context(), lambda line: None)
+    found = json.loads((tmp_path / "b.json").read_text())
+    key = msgspec.json.Encoder(order="sorted").encode
+    assert sorted(map(key, found)) == sorted(
+        key(r | {"bbox": [float(n) for n in r["bbox"]]}) for r in results
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[{}]", "is not a COCO results file"),
+        ('[{"image_id": 8, "category_id": 5, "bbox": [1, 2, 3, 4], "score": 1}]', "image id 8"),
+        ('[{"image_id": 7, "category_id": 9, "bbox": [1, 2, 3, 4], "score": 1}]', "category id 9"),
+        ('[{"image_id": 7, "category_id": 5, "bbox": [1, 2, 3], "score": 1}]', "no bbox of four"),
+    ],
+)
+def test_bad_results_are_named(put: Any, tmp_path: Path, text: str, said: str) -> None:
+    dataset = ingested(put(document()), tmp_path / "a.tlx")
+    options = CocoResultsOptions(put(text, "results.json"), dataset.path)
+    with pytest.raises(DataError, match=said):
+        CocoResultsCommand().run(options, Context(), lambda line: None)
+    assert not (tmp_path / "results.parquet").exists()

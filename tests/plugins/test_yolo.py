@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tlx import pipeline
+from tlx import testing as kit
 from tlx.context import Context
-from tlx.dataset import Dataset, Operation, write_dataset
+from tlx.dataset import Dataset
 from tlx.errors import DataError, TlxError
 from tlx.issues import IssueLog
 from tlx.loss import find_loss
@@ -35,38 +35,16 @@ IMAGE = (100, 80)
 
 
 @pytest.fixture
-def put(tmp_path: Path) -> Any:
-    """Write texts, bytes and images (given by their size) below a fresh root."""
-
-    def save(files: dict[str, Any], root: Path | None = None) -> Path:
-        root = root or tmp_path / "root"
-        for name, value in files.items():
-            path = root / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if isinstance(value, tuple):
-                Image.new("RGB", value).save(path)
-            elif isinstance(value, bytes):
-                path.write_bytes(value)
-            else:
-                path.write_text(value, encoding="utf-8")
-        return root
-
-    return save
+def put(put_files: Any) -> Any:
+    """Write files below a fresh root; a text is one of UTF-8, a size is an image."""
+    return put_files
 
 
 def read(
     root: Path, policy: str = "fail", **options: Any
 ) -> tuple[list[Record], IssueLog, Taxonomy]:
-    context = Context(issues=IssueLog(policy))  # type: ignore[arg-type]
-    reading = FORMAT.read(root, YoloOptions(**options), context)
-    records = list(reading.content)
-    assert callable(reading.taxonomy)
-    return records, context.issues, reading.taxonomy()  # type: ignore[return-value]
-
-
-def store(folder: Path, records: Iterable[Any], names: Any, root: Path) -> Dataset:
-    taxonomy = names if callable(names) else Taxonomy.of(names)
-    return write_dataset(folder, records, taxonomy, root, (Operation(name="test", version="0"),))
+    found = kit.read(FORMAT, root, policy, **options)  # type: ignore[arg-type]
+    return found.records, found.issues, found.taxonomy
 
 
 def write(dataset: Dataset, dest: Path, policy: str = "fail", **options: Any) -> IssueLog:
@@ -103,7 +81,7 @@ def test_real_voc_sets_become_yolo_and_come_back(
     shared_data: Path, tmp_path: Path, name: str
 ) -> None:
     reading = VocFormat().read(shared_data / name, VocOptions(), Context())
-    first = store(tmp_path / "a.tlx", reading.content, reading.taxonomy, reading.media_root)
+    first = kit.store(tmp_path / "a.tlx", reading.content, reading.taxonomy, reading.media_root)
     split = pipeline.split(first.path, tmp_path / "s.tlx", by="image", seed=1)
     write(split, tmp_path / "out")
     expected: Counter[Any] = Counter()
@@ -284,7 +262,7 @@ def test_images_of_the_same_stem_keep_their_own_labels(tmp_path: Path) -> None:
         Image.new("RGB", IMAGE).save(tmp_path / name)
         thing = Object(category="car", box=Box(number, 0, 50, 50))
         records.append(Record(image_id=name, uri=name, split="train", objects=(thing,)))
-    dataset = store(tmp_path / "a.tlx", records, ["car"], tmp_path)
+    dataset = kit.store(tmp_path / "a.tlx", records, ["car"], tmp_path)
     issues = write(dataset, tmp_path / "out", media="copy")
     assert issues.counts == {"renamed-image": 2}
     again, _, _ = read(tmp_path / "out")
@@ -301,7 +279,7 @@ def test_outlines_are_written_on_request_and_joined_or_made_from_boxes(tmp_path:
         Object(category="car", segmentation=Segmentation(polygons=(triangle, triangle))),
     )
     record = Record(image_id="a.jpg", uri="a.jpg", split="train", objects=things)
-    dataset = store(tmp_path / "a.tlx", [record], ["car", "bus"], tmp_path)
+    dataset = kit.store(tmp_path / "a.tlx", [record], ["car", "bus"], tmp_path)
     issues = write(dataset, tmp_path / "out", task="segment")
     assert issues.counts == {"joined-outline": 1, "outlined-box": 1}
     assert (tmp_path / "out/labels/train/a.txt").read_text().splitlines() == [
@@ -321,7 +299,7 @@ def test_boxes_that_leave_the_image_follow_the_option(tmp_path: Path) -> None:
         Object(category="car", box=Box(0, 0, 100, 80)),
     )
     record = Record(image_id="a.jpg", uri="a.jpg", objects=things)
-    dataset = store(tmp_path / "a.tlx", [record], ["car"], tmp_path)
+    dataset = kit.store(tmp_path / "a.tlx", [record], ["car"], tmp_path)
     for outside, expected in (("clip", 2), ("keep", 3), ("drop", 1)):
         issues = write(dataset, tmp_path / outside, outside=outside)
         assert "2 objects" in issues.first("box-outside")[0].message
@@ -339,7 +317,7 @@ def test_boxes_that_leave_the_image_follow_the_option(tmp_path: Path) -> None:
 )
 def test_what_has_no_box_cannot_be_written(tmp_path: Path, thing: Object, code: str) -> None:
     record = Record(image_id="a.jpg", uri="a.jpg", width=100, height=80, objects=(thing,))
-    dataset = store(tmp_path / "a.tlx", [record], ["car"], tmp_path)
+    dataset = kit.store(tmp_path / "a.tlx", [record], ["car"], tmp_path)
     with pytest.raises(DataError, match=r"an object of a\.jpg has"):
         write(dataset, tmp_path / "out", media="reference")
     issues = write(dataset, tmp_path / "out2", "skip", media="reference")
@@ -356,7 +334,7 @@ def test_what_is_lost_is_declared_and_bytes_repeat(tmp_path: Path) -> None:
         image_id="a.jpg", uri="a.jpg", width=9, height=9, group="g", frame=1, objects=(thing,),
         attributes={"b": 2},
     )  # fmt: skip
-    dataset = store(tmp_path / "a.tlx", [record], ["yes", "Straße: 1"], tmp_path)
+    dataset = kit.store(tmp_path / "a.tlx", [record], ["yes", "Straße: 1"], tmp_path)
     assert {loss.field for loss in find_loss(dataset, FORMAT.traits(FORMAT.options()))} == {
         "group", "frame", "attributes", "objects.attributes", "objects.object_id",
         "objects.rotation", "objects.track", "objects.crowd", "objects.difficult",
@@ -397,7 +375,7 @@ def test_boxes_with_decimals_come_back_exactly(
         for x, y, w, h in corners
     )
     record = Record(image_id="a.png", uri="a.png", objects=things)
-    dataset = store(tmp_path / "a.tlx", [record], ["car"], tmp_path)
+    dataset = kit.store(tmp_path / "a.tlx", [record], ["car"], tmp_path)
     write(dataset, tmp_path / "out")
     want = list(dict.fromkeys(boxes(record)))
     assert boxes(read(tmp_path / "out")[0][0]) == want
@@ -501,8 +479,7 @@ def test_rotated_boxes_are_files_that_say_so(tmp_path: Path) -> None:
         Object(category="c", segmentation=outline),
     )
     record = Record(image_id="a.png", uri="a.png", width=100, height=80, objects=things)
-    lineage = (Operation(name="test", version="0"),)
-    dataset = write_dataset(tmp_path / "d.tlx", [record], Taxonomy.of(["c"]), tmp_path, lineage)
+    dataset = kit.store(tmp_path / "d.tlx", [record], ["c"], tmp_path)
     YoloFormat().write(dataset, tmp_path / "out", YoloOptions(task="obb"), Context())
     rows = (tmp_path / "out/labels/a.txt").read_text().splitlines()
     assert [len(row.split()) for row in rows] == [9, 9, 9]

@@ -12,6 +12,7 @@ from tlx.class_guards import colored_classes, mirror_pairs, one_sided_classes
 from tlx.context import Context
 from tlx.errors import UsageError
 from tlx.model import Taxonomy
+from tlx.pixels import shown_path
 from tlx.samples import Samples
 from tlx_backends.tensorflow import zoo
 from tlx_backends.tensorflow.checkpoints import Checkpoint
@@ -163,7 +164,9 @@ def train_job(
         "norm_momentum_cap": options.norm_momentum_cap,
         "augmentation": dict(augmentation),
         "statistics": _statistics(training),
-        "validation": [] if validation is None else [item.path for item in validation.items],
+        "validation": []
+        if validation is None
+        else [shown_path(item.path) for item in validation.items],
         "weights": None if weights is None else weights.plain(),
         "warm_start": dict(request.warm_start),
         "resume": None

@@ -15,6 +15,7 @@ from tlx.context import Context
 from tlx.errors import TlxError, UsageError
 from tlx.issues import Issue
 from tlx.model import Box, Detection, Prediction
+from tlx.pixels import shown_path
 from tlx.validation import FoundBoxes
 from tlx.worker_process import Worker
 from tlx_backends.tensorflow import checkpoints
@@ -77,7 +78,8 @@ def _predictions(
                 portion = list(islice(images, int(event["count"])))
                 waiting.update(enumerate(portion, asked))
                 asked += len(portion)
-                worker.send({"cmd": "images", "paths": [task.path for task in portion]})
+                paths = [shown_path(task.path) for task in portion]
+                worker.send({"cmd": "images", "paths": paths})
             elif kind == "unreadable":
                 # It is told before the images of its batch that come before it.
                 task = _take(waiting, int(event["image"]), owner)

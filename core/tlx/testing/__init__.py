@@ -11,7 +11,14 @@ A source also says what it reads: `SourceChecks.material`. Checks raise `Conform
 sentence. Nothing here is imported by tlx itself.
 """
 
-from tlx.testing.cases import BackendChecks, CommandChecks, FormatChecks, SourceChecks, ViewerChecks
+from tlx.testing.cases import (
+    BackendChecks,
+    CommandChecks,
+    DecoderChecks,
+    FormatChecks,
+    SourceChecks,
+    ViewerChecks,
+)
 from tlx.testing.conformance import Check, ConformanceError, checks_for
 from tlx.testing.trial import Read, Trial, read, store
 
@@ -20,6 +27,7 @@ __all__ = [
     "Check",
     "CommandChecks",
     "ConformanceError",
+    "DecoderChecks",
     "FormatChecks",
     "Read",
     "SourceChecks",

@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import io
 import json
+import operator
 import pickle
 import sys
 import time
@@ -39,7 +40,8 @@ class _Loader(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if module not in sys.modules:
             load(module, self.modules.get(module))
-        return super().find_class(module, name)
+        # The base class would import the packages above the module, which need not be there.
+        return operator.attrgetter(name)(sys.modules[module])
 
 
 def load(module: str, file: str | None) -> None:

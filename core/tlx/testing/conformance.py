@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Literal, NoReturn
 if TYPE_CHECKING:
     from tlx.testing.trial import Trial
 
-Kind = Literal["source", "format", "backend", "viewer", "command"]
-KINDS: tuple[Kind, ...] = ("source", "format", "backend", "viewer", "command")
+Kind = Literal["source", "format", "backend", "viewer", "decoder", "command"]
+KINDS: tuple[Kind, ...] = ("source", "format", "backend", "viewer", "decoder", "command")
 
 
 class ConformanceError(AssertionError):
@@ -78,6 +78,7 @@ def broken(sentence: str, hint: str | None = None) -> NoReturn:
     Raises:
         ConformanceError: Always.
     """
+    __tracebackhide__ = True
     raise ConformanceError(sentence if hint is None else f"{sentence} {hint}")
 
 
@@ -87,5 +88,6 @@ def require(holds: object, sentence: str, hint: str | None = None) -> None:
     Raises:
         ConformanceError: If it does not hold.
     """
+    __tracebackhide__ = True
     if not holds:
         broken(sentence, hint)

@@ -12,6 +12,7 @@ from tlx import options as option_values
 from tlx.api import Availability
 from tlx.errors import TlxError
 from tlx.host import KINDS as PROTOCOLS
+from tlx.testing import foreign
 from tlx.testing.conformance import KINDS, check, require
 from tlx.testing.processes import in_child
 from tlx.testing.trial import Trial
@@ -23,7 +24,7 @@ _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 def it_has_a_name_and_a_summary(trial: Trial) -> None:
     """The name is typed on the command line, the summary is one line of its help."""
     plugin = trial.plugin
-    for member in ("name", "summary", "options"):
+    for member in ("name", "summary"):
         require(hasattr(plugin, member), f"{type(plugin).__name__} has no {member}.")
     require(
         _NAME.fullmatch(plugin.name),
@@ -42,10 +43,10 @@ def it_satisfies_its_protocol(trial: Trial) -> None:
     require(fits, f"{trial.name} satisfies no protocol of tlx.api; compare it with the docs there.")
 
 
-@check(*KINDS)
+@check("source", "format", "backend", "viewer", "command")
 def its_options_are_documented(trial: Trial) -> None:
     """Options are one frozen dataclass whose fields have a type, a default and a docstring."""
-    kind = trial.plugin.options
+    kind: Any = getattr(trial.plugin, "options", None)
     is_class = isinstance(kind, type) and dataclasses.is_dataclass(kind)
     require(is_class, f"the options of {trial.name} are no dataclass: {kind!r}.")
     frozen = kind.__dataclass_params__.frozen
@@ -108,3 +109,19 @@ def its_missing_packages_are_named(trial: Trial) -> None:
         return
     require(said["detail"], f"{trial.name} does not say what is missing.")
     require(said["extra"], f"{trial.name} does not name the extra that would bring its packages.")
+
+
+@check("decoder")
+def it_takes_no_other_file(trial: Trial) -> None:
+    """Files that are not there, or not its own, are not recognised; looking raises nothing."""
+    folder = trial.room / "foreign"
+    foreign.fill(folder)
+    suffixes = trial.plugin.suffixes
+    good = suffixes and all(s.startswith(".") and s == s.lower() for s in suffixes)
+    require(good, f"the endings of {trial.name} are no lower case ones with a dot: {suffixes}.")
+    for number, path in enumerate(sorted(p for p in folder.rglob("*") if p.is_file())):
+        named = folder / f"{number}{suffixes[0]}"
+        named.write_bytes(path.read_bytes())
+        require(not trial.plugin.recognises(named), f"{trial.name} takes {path.name} for its own.")
+    gone = trial.plugin.recognises(folder / f"not here{suffixes[0]}")
+    require(not gone, f"{trial.name} recognises a file that is not there.")

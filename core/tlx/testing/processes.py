@@ -34,7 +34,7 @@ def in_child(plugin: Any, job: str, room: Path, /, *, seed: int = 1, **arguments
     """
     modules = {
         name: getattr(sys.modules[name], "__file__", None)
-        for name in (type(plugin).__module__, plugin.options.__module__)
+        for name in (type(plugin).__module__, getattr(plugin, "options", object).__module__)
         if name in sys.modules
     }
     try:

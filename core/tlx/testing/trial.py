@@ -133,9 +133,13 @@ def digest_of(found: Read) -> str:
 
 
 def store(
-    folder: Path, content: Iterable[Any], taxonomy: Taxonomy | Iterable[str], media_root: Path
+    folder: Path,
+    content: Iterable[Any],
+    taxonomy: Taxonomy | Callable[[], Taxonomy] | Iterable[str],
+    media_root: Path,
 ) -> Dataset:
-    """A dataset folder from records or batches and a taxonomy or plain class names."""
-    classes = taxonomy if isinstance(taxonomy, Taxonomy) else Taxonomy.of(taxonomy)
-    step = (Operation(name="test", version="0"),)
-    return write_dataset(folder, content, classes, media_root, step)
+    """A dataset folder from records or batches, and a taxonomy, a function or plain class names."""
+    if not isinstance(taxonomy, Taxonomy) and not callable(taxonomy):
+        taxonomy = Taxonomy.of(taxonomy)
+    step = Operation(name="test", version="0")
+    return write_dataset(folder, content, taxonomy, media_root, (step,))

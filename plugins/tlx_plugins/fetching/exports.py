@@ -93,9 +93,9 @@ def _coco(path: Path) -> Listing:
 
     listing = Listing("COCO")
     for file in find_files(path, None)[0]:
-        for image in load(file.path).images:
+        for image in load(file.path)[0].images:
             name = image.file_name or ""
-            url = name if is_web(name) else image.coco_url
+            url = name if is_web(name) else str(image.coco_url or "")
             if url and is_web(url):
                 listing.addresses.append(Address(url, _file_name(name)))
             else:

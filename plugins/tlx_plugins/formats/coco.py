@@ -107,8 +107,8 @@ class CocoFormat:
             message = "passed over beside the instances files; read it by giving the file itself."
             context.issues.report(Issue("other-file", message, str(path), action="kept"))
         base = root if root.is_dir() else root.parent
-        folders = [_image_folder(file, base, options.images) for file in files]
-        media_root = _common(folders) if options.images or root.is_file() else base
+        folders = [_image_folder(file, base, options.images).absolute() for file in files]
+        media_root = _common(folders) if options.images or root.is_file() else base.absolute()
         if any(not folder.is_relative_to(media_root) for folder in folders):
             media_root = _common([*folders, media_root])
         reader = CocoReader(
@@ -120,9 +120,10 @@ class CocoFormat:
         )
         return Reading(
             media_root,
-            reader.records(),
+            reader.batches(),
             reader.classes.taxonomy,
             tuple(file.path for file in files),
+            reader.notes,
         )
 
     def write(

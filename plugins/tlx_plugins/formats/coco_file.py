@@ -26,14 +26,18 @@ _FOLDER_FILE = "_annotations.coco.json"
 
 
 class CocoImage(Struct, gc=False):
-    """An entry of ``images``."""
+    """An entry of ``images``; ``other`` is filled in with the keys that are not these."""
 
     id: Identifier
     file_name: str | None = None
-    coco_url: str | None = None
+    coco_url: Any = None
     width: Number = None
     height: Number = None
+    license: Any = None
+    flickr_url: Any = None
+    date_captured: Any = None
     attributes: dict[str, Any] | None = None
+    other: Any = msgspec.field(default=None, name="(other keys)")
 
 
 class CocoAnnotation(Struct, gc=False):
@@ -47,20 +51,23 @@ class CocoAnnotation(Struct, gc=False):
     area: Number = None
     iscrowd: bool | int | None = None
     keypoints: tuple[Number, ...] | None = None
+    num_keypoints: Any = None
     attributes: dict[str, Any] | None = None
+    other: Any = msgspec.field(default=None, name="(other keys)")
 
 
 class CocoCategory(Struct):
-    """An entry of ``categories``."""
+    """An entry of ``categories``; ``other`` is filled in with the keys that are not these."""
 
     id: Identifier
     name: str
     supercategory: str | None = None
     keypoints: tuple[str, ...] | None = None
+    other: Any = msgspec.field(default=None, name="(other keys)")
 
 
 class CocoDocument(Struct):
-    """The whole file."""
+    """The whole file but for the keys that it does not name."""
 
     images: list[CocoImage]
     categories: list[CocoCategory] = []
@@ -90,8 +97,11 @@ class AnnotationFile:
     split: str | None
 
 
-def load(path: Path) -> CocoDocument:
+def load(path: Path) -> tuple[CocoDocument, bytes]:
     """Decode a file.
+
+    Returns:
+        The document, and the text that it was decoded from: UTF-8, with null for NaN.
 
     Raises:
         DataError: Names the line or the place in the document.
@@ -102,10 +112,11 @@ def load(path: Path) -> CocoDocument:
         raise DataError(f"cannot be read: {error.strerror or error}.", place=path) from error
     data = _utf8(data, path)
     try:
-        return _decode(data, path)
+        return _decode(data, path), data
     except msgspec.DecodeError:
         # Python's own reader knows NaN, and the line of an error.
-        return _decode(_repaired(data, path), path)
+        data = _repaired(data, path)
+        return _decode(data, path), data
 
 
 def _utf8(data: bytes, path: Path) -> bytes:

@@ -10,11 +10,10 @@ from collections.abc import Iterator, Mapping
 from typing import Literal
 
 from tlx.model import AttributeValue, Box, Keypoint, Object, Segmentation, Shape
-from tlx_plugins.formats.cvat_geometry import CUBOID, box_around, joined_box, read_geometry
+from tlx_plugins.formats.cvat_geometry import CUBOID, bounds, box_around, joined_box
 from tlx_plugins.formats.cvat_markup import attribute_text, number, opened, points, text
 from tlx_plugins.formats.cvat_mask import within_box
 from tlx_plugins.formats.cvat_shapes import FLAGS
-from tlx_plugins.formats.cvat_xml import Drawn
 
 Draw = Literal["outline", "box", "keypoints"]
 Size = tuple[int, int]
@@ -102,7 +101,7 @@ def markup(thing: Object, draw: Draw, size: Size | None, part_of: str) -> str:
     if len(drawings) > 1:
         # A group is CVAT's way to say that several polygons are one object.
         own = {"group_id": part_of, **own, "part_of": part_of}
-    if kind != "box" and thing.box is not None and thing.box != _box_back(kind, drawings):
+    if kind != "box" and thing.box is not None and thing.box != _box_back(thing, kind, drawings):
         drawings[0] |= _corners(thing.box)
     return "".join(
         f"{opened(kind, {**values, 'occluded': occluded, **numbers, **own})}\n{inner}</{kind}>\n"
@@ -110,16 +109,19 @@ def markup(thing: Object, draw: Draw, size: Size | None, part_of: str) -> str:
     )
 
 
-def _box_back(kind: str, drawings: list[dict[str, str]]) -> Box | None:
+def _box_back(thing: Object, kind: str, drawings: list[dict[str, str]]) -> Box | None:
     """The box that a reader makes of a drawing."""
-    if kind in {"skeleton", "points", "polyline"}:
-        return None
-    first, *others = (
-        box_around(kind, read_geometry(Drawn(kind, numbers, 0)).numbers) for numbers in drawings
-    )
-    for other in others:
-        first = joined_box(first, other)
-    return first
+    if kind == "mask":
+        frame = tuple(float(drawings[0][name]) for name in ("left", "top", "width", "height"))
+        return box_around(kind, frame)
+    if kind == "polygon" and thing.segmentation is not None:
+        first, *others = map(bounds, thing.segmentation.polygons)
+        for other in others:
+            first = joined_box(first, other) or first
+        return first
+    if thing.shape is not None and kind == thing.shape.kind:
+        return box_around(kind, thing.shape.coordinates)
+    return None
 
 
 def attributes_markup(attributes: Mapping[str, AttributeValue]) -> str:

@@ -143,6 +143,10 @@ class Attributes:
             self.flat, self.parents = self.flat.filter(rest), self.parents.filter(rest)
         return result
 
+    def left(self) -> Any:
+        """What was not taken, as a list array."""
+        return pa.ListArray.from_arrays(offsets_of(self.parents, self.rows), self.flat)
+
     def unwritable(self) -> list[int]:
         """Rows with an attribute that XML cannot hold."""
         bad = pc.or_(

@@ -30,6 +30,7 @@ from tlx.orientation import Ground, ground_of
 from tlx_plugins.formats import csv_text
 from tlx_plugins.formats.csv_images import Images, clean
 from tlx_plugins.formats.csv_text import BadRow, Row, normal
+from tlx_plugins.sources.lisa_layout import KINDS
 
 ALL = "allannotations.csv"
 ONE_FOLDER = "frameannotations.csv"
@@ -70,6 +71,8 @@ class LisaSignSource:
         """Look for a table of LISA's with the columns of the sign set."""
         if not root.exists():
             return Match(missing=(f"{root} does not exist",))
+        if root.name.lower() in KINDS:
+            return Match(missing=(f"{root.name} is the name of a table of the LISA light set",))
         base = root.parent if root.is_file() else root
         names = [root.name] if root.is_file() else _find(root, _QUICK_LOOK)
         for name in names[:5]:
@@ -125,7 +128,7 @@ def _is_of_signs(path: Path) -> bool:
     # The light set's old tables have the same columns but these.
     at = titles.index("annotationtag")
     tags = {row.cells[at].lower() for row in rows[1:] if at < len(row.cells)}
-    return _FLAGS in titles or not tags & _LIGHTS
+    return _FLAGS in titles or (path.name.lower() in {ALL, ONE_FOLDER} and not tags & _LIGHTS)
 
 
 @dataclass(slots=True)

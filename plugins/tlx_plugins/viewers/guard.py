@@ -23,11 +23,10 @@ import html
 import re
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from http.cookies import CookieError, SimpleCookie
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote, urlencode
 
-from tlx.pixels import viewable
+from tlx.pixels import shown_path
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -167,10 +166,7 @@ class Guard:
 def _with_viewable(scope: Message, query: dict[str, list[str]]) -> Message:
     """The request with a picture that a browser shows in place of raw sensor data."""
     asked = query["filepath"]
-    try:
-        shown = [str(viewable(Path(name))) for name in asked]
-    except OSError:  # The server says so itself.
-        return scope
+    shown = [shown_path(name) for name in asked]
     if shown == asked:
         return scope
     changed = urlencode({**query, "filepath": shown}, doseq=True)
