@@ -87,7 +87,7 @@ class Batches:
     Args:
         config: The configuration message.
         model: Its network, for preprocessing.
-        seed: Root of order and augmentation.
+        seed: Root of order and augmentation, not negative.
         parallel: Augment in several threads; the order of random numbers is then not repeatable.
         steps_per_pass: Batches in one pass.
         strategy: Distributes the batches over replicas.
@@ -107,8 +107,9 @@ class Batches:
         from object_detection import inputs
 
         self._pass = tf.Variable(0, dtype=tf.int64, trainable=False)
-        # Operations inside the pipeline take their seeds from here.
-        tf.random.set_seed(seed)
+        # Operations inside the pipeline take their seeds from here. It must not be 0: TensorFlow
+        # compares a pair of zeros with the seeds of the shuffle, of which ours is a tensor.
+        tf.random.set_seed(seed + 1)
         builders = inputs.INPUT_BUILDER_UTIL_MAP
         original = builders["dataset_build"]
         builders["dataset_build"] = _reading(seed, self._pass, parallel=parallel)
