@@ -30,7 +30,8 @@ class Batches(_Batches):
         import tensorflow as tf
 
         self._pass = tf.Variable(0, dtype=tf.int64, trainable=False)
-        tf.random.set_seed(seed)
+        # Not 0: see `records_input.Batches`.
+        tf.random.set_seed(seed + 1)
         self._steps = steps_per_pass
         self._strategy = tf.distribute.get_strategy()
         calls = tf.data.AUTOTUNE if parallel else None
