@@ -250,7 +250,8 @@ def test_plugins_models_and_backends_are_listed(capsys: pytest.CaptureFixture[st
     assert {("source", "lisa"), ("format", "coco"), ("backend", "torch")} <= names
     models = {m["name"] for m in result(capsys, "models")["models"]}
     assert {"fasterrcnn_mobilenet_v3_large_320_fpn", "ssdlite320_mobilenet_v3_large"} <= models
-    assert [b["name"] for b in result(capsys, "backends")["backends"]] == ["torch"]
+    backends = result(capsys, "backends")["backends"]
+    assert [b["name"] for b in backends] == ["tfod", "tfvision", "torch"]
 
 
 def test_inspect_without_fiftyone_sums_up_and_says_what_to_install(

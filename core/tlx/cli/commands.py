@@ -30,7 +30,7 @@ COMMANDS = {
     "export": "Write a checkpoint in another form.",
     "plugins": "List what is installed, with its origin and state, or make a new one.",
     "models": "List the networks of the backends.",
-    "backends": "List the backends and whether they can run here.",
+    "backends": "List the backends; install, check or remove the environment of one.",
 }
 """Name and one line of each command; its module is ``tlx.cli.NAME``."""
 
