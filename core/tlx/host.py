@@ -207,6 +207,16 @@ def guard(entry: Entry) -> Iterator[None]:
         ) from error
 
 
+def availability(entry: Entry) -> api.Availability:
+    """Whether a backend or viewer can be used here; one that fails to say so cannot."""
+    try:
+        with guard(entry):
+            found: api.Availability = entry.value.availability()
+    except PluginError as error:
+        return api.Availability(False, f"broken: {error.message}")
+    return found
+
+
 def _namespace(kind: str) -> str:
     # A format is read under its own name, so sources and formats share one set of names.
     return "source" if kind == "format" else kind

@@ -45,7 +45,7 @@ def require_available(entry: host.Entry) -> None:
         MissingEnvironment: The same, for a backend with an environment of its own.
         UsageError: If neither would help; says why.
     """
-    state = entry.value.availability()
+    state = host.availability(entry)
     if state.ok:
         return
     what = f"the {entry.kind} {entry.name!r}"

@@ -48,6 +48,8 @@ def test_every_option_of_every_built_in_is_documented() -> None:
     import dataclasses
 
     for entry in host.installed().entries:
+        if entry.kind == "decoder":  # It decodes a file or it does not: there is nothing to choose.
+            continue
         kind = entry.value.options
         kind()
         undocumented = {f.name for f in dataclasses.fields(kind)} - set(documentation(kind))

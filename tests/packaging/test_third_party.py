@@ -17,6 +17,7 @@ from PIL import Image
 
 from tlx.cli import main
 from tlx.errors import UsageError
+from tlx.host import installed
 from tlx.scaffolding import Kind, scaffold
 
 ROOT = Path(__file__).parents[2]
@@ -46,7 +47,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def installed(environment: Path, *arguments: str | Path) -> None:
+def pip(environment: Path, *arguments: str | Path) -> None:
     python = environment / "bin" / "python"
     quiet = ("--quiet", "--disable-pip-version-check")
     run(python, "-m", "pip", *arguments[:1], *quiet, *arguments[1:], cwd=environment)
@@ -71,7 +72,7 @@ def test_the_example_is_installed_used_and_taken_away(environment: Path, tmp_pat
     shutil.copytree(EXAMPLE / "src", source / "src")
     for name in ("pyproject.toml", "README.md"):
         shutil.copy(EXAMPLE / name, source / name)
-    installed(environment, "install", "--no-deps", "--no-build-isolation", source)
+    pip(environment, "install", "--no-deps", "--no-build-isolation", source)
     assert listing(tlx, tmp_path)["kitti"] == "tlx-kitti 0.1.0"
 
     (tmp_path / "training/label_2").mkdir(parents=True)
@@ -87,7 +88,7 @@ def test_the_example_is_installed_used_and_taken_away(environment: Path, tmp_pat
     assert again[0] == "Car"
     assert [*map(float, again[1:])] == [*map(float, LINE.split()[1:])]
 
-    installed(environment, "uninstall", "--yes", "tlx-kitti")
+    pip(environment, "uninstall", "--yes", "tlx-kitti")
     assert "kitti" not in listing(tlx, tmp_path)
     run(*tlx, "convert", "drive.tlx", "--to", "kitti", "-o", "gone", cwd=tmp_path, code=2)
 
@@ -152,3 +153,46 @@ def test_nothing_is_written_over(
     assert not list((tmp_path / "tlx-mine").iterdir())
     assert main(["plugins", "new", "mine", "-o", "other", "--json"]) == 0
     assert "pyproject.toml" in json.loads(capsys.readouterr().out)["files"]
+
+
+BREAKS = {
+    "does not import": "import a_package_that_is_not_there\n",
+    "fails at import": "raise RuntimeError('no luck')\n",
+    "has no such hook": (
+        "from tlx.hooks import hookimpl\n\n\n@hookimpl\ndef tlx_formatz():\n    return []\n"
+    ),
+    "a backend that fails": (
+        "from tlx.hooks import hookimpl\nfrom tlx.toys.toy_backend import ToyBackend\n\n\n"
+        "class Bad(ToyBackend):\n    def availability(self):\n        raise OSError('no')\n\n\n"
+        "@hookimpl\ndef tlx_backends():\n    return [Bad()]\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("what", BREAKS)
+def test_a_broken_package_is_named_and_breaks_no_command(
+    what: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    module = f"broken_{len(what)}"
+    (tmp_path / f"{module}.py").write_text(BREAKS[what])
+    facts = tmp_path / f"{module}-1.2.dist-info"
+    facts.mkdir()
+    (facts / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.2\n")
+    (facts / "entry_points.txt").write_text(f"[tlx]\nbroken = {module}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    installed.cache_clear()
+    try:
+        assert main(["plugins", "--json"]) == 0
+        told = json.loads(capsys.readouterr().out)
+        states = [row["state"] for row in told["plugins"] if row["origin"] == f"{module} 1.2"]
+        reasons = [row["reason"] for row in told["broken"] if row["origin"] == f"{module} 1.2"]
+        assert len(states + reasons) == 1
+        assert "no" in (states + reasons)[0].lower()
+        assert "voc" in [row["name"] for row in told["plugins"]]
+        for command in (["convert", "--help"], ["ingest", "voc", "--help"], ["backends"]):
+            assert main(command) == 0
+    finally:
+        installed.cache_clear()

@@ -76,7 +76,7 @@ def _show_list(screen: Screen) -> None:
     users: dict[str, list[str]] = {}
     places: dict[str, dict[str, Any]] = {}
     for entry in host.installed().all("backend"):
-        found = entry.value.availability()
+        found = host.availability(entry)
         if found.ok:
             todo = ""
         elif found.extra is not None:
@@ -126,7 +126,7 @@ def _environment(name: str) -> Environment:
     entry = host.installed().entry("backend", name)
     if isinstance(entry.value, Isolated):
         return entry.value.environment
-    found = entry.value.availability()
+    found = host.availability(entry)
     hint = None if found.extra is None else f"It comes with: pip install 'tlx[{found.extra}]'"
     raise UsageError(
         f"the backend {name!r} runs in tlx's own Python and has no environment.", hint=hint

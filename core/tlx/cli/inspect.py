@@ -56,7 +56,7 @@ def register(app: App, arguments: list[str], screen: Screen) -> None:
         data = Dataset.open(dataset)
         found, shown = looked_at(data, run, predictions, split, context)
         entry = plugins.entry("viewer", viewer)
-        if text or not entry.value.availability().ok:
+        if text or not host.availability(entry).ok:
             limits = 0.3 if run is None else run_thresholds(Run.open(run))
             screen.result(summarise(screen, data, found, shown, limits))
             if not text:

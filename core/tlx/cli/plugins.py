@@ -10,7 +10,6 @@ from cyclopts import App, Parameter
 from tlx import host
 from tlx.cli.common import Flags
 from tlx.cli.screen import Screen
-from tlx.errors import PluginError
 from tlx.scaffolding import Kind, scaffold
 
 
@@ -94,9 +93,5 @@ def _state(entry: host.Entry) -> str:
         return f"not usable: {others} claims the same name"
     if entry.kind not in ("backend", "viewer"):
         return "ok"
-    try:
-        with host.guard(entry):
-            found = entry.value.availability()
-    except PluginError as error:
-        return f"broken: {error.message}"
+    found = host.availability(entry)
     return found.detail if found.ok else f"not usable: {found.detail}"

@@ -124,7 +124,7 @@ def _same(was: Any, now: Any, far: float) -> bool:
     if isinstance(was, tuple):
         return len(was) == len(now) and all(_same(a, b, far) for a, b in zip(was, now, strict=True))
     if isinstance(was, dict):
-        return list(was) == list(now) and all(_same(was[k], now[k], far) for k in was)
+        return was.keys() == now.keys() and all(_same(was[k], now[k], far) for k in was)
     if hasattr(was, "__struct_fields__"):
         return all(_same(getattr(was, f), getattr(now, f), far) for f in was.__struct_fields__)
     return bool(was == now)
