@@ -11,7 +11,7 @@ import random
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image, ImageDraw, ImageEnhance, ImageFilter
 
 from tlx.video import VideoWriter
 
@@ -78,7 +78,7 @@ def write_lisa(folder: Path, clips: int = 6, frames: int = 8, seed: int = 0) -> 
     for clip in range(1, clips + 1):
         name = f"dayClip{clip}"
         dice = random.Random(f"{seed}/{name}")  # noqa: S311 - pictures, not secrets
-        ground = _table(dice).filter(ImageFilter.GaussianBlur(2))
+        ground = ImageEnhance.Color(_table(dice).filter(ImageFilter.GaussianBlur(2))).enhance(0.3)
         states = [dice.choice(("go", "warning", "stop")) for _ in range(2)]
         rows = []
         for frame in range(frames):

@@ -2,9 +2,21 @@
 
 Per seed: one class on 400 drawn pictures for 500 steps, then three states on other 400 pictures for
 200 steps, started from it with each choice of what is restored, and from scratch. Needs an
-environment (``tlx backends install tfod``). About four minutes of one core per seed::
+environment (``tlx backends install tfod``). About six minutes of one core per seed::
 
     python tests/benchmarks/tfod_transfer.py [0,1,2] [OUTPUT.md]
+
+AP50 on 60 pictures (plus or minus 0.05), measured on 2026-11-21, TensorFlow 2.21, one thread:
+
+| three states, 200 steps from | seed 0 | seed 1 | seed 2 |
+|---|---|---|---|
+| scratch | 0.394 | 0.349 | 0.341 |
+| body | 0.397 | 0.501 | 0.480 |
+| all (class rows copied) | 0.343 | not run | 0.416 |
+
+The body with fresh heads is the default because it was never below the others. What the body brings
+is places: its localization loss after 50 steps is less than half of that from scratch. The colours
+are learned anew either way, and 200 steps are too few for that on these pictures.
 """
 
 from __future__ import annotations

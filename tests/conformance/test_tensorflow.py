@@ -20,7 +20,8 @@ def _environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         pytest.skip("TLX_TENSORFLOW_PYTHON names no Python with TensorFlow")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TLX_DATA_DIR", str(tmp_path_factory.mktemp("data")))
-        stamp = environments.Stamp(python=named, owned=False, requirements="", versions={})
+        versions = {"tensorflow": "as it is"}
+        stamp = environments.Stamp(python=named, owned=False, requirements="", versions=versions)
         environments.write_stamp(TENSORFLOW, stamp)
         yield
 

@@ -71,7 +71,8 @@ def backend(tasks: Iterator[ImageTask], ahead: int, folder: Path) -> Iterator[Pr
     """Reads some images ahead, skips the third, and looks at how much lies on the disk."""
     waiting: list[ImageTask] = []
     for number, task in enumerate(tasks):
-        assert Image.open(task.path).size == (64, 48)
+        with Image.open(task.path) as picture:
+            assert picture.size == (64, 48)
         assert len(list(folder.iterdir())) <= ahead + 2
         if number != 2:
             waiting.append(task)

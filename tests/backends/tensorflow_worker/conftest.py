@@ -101,7 +101,7 @@ def train_job(lamps: tuple[Dataset, Path], tmp_path: Path) -> Callable[..., dict
             "backend": "tfod",
             "threads": 1,
             "device": "cpu",
-            "seed": 3,
+            "seed": 0,
             "run": str(run),
             "model": "ssd_mobilenet_v2_fpnlite",
             "size": [64, 64],

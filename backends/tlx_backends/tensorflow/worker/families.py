@@ -130,6 +130,7 @@ def _center_net(
         parameters=parameters,
         size=512,
         multiple=multiple,
+        smallest=max(64, multiple),
         archives=archives,
         adam=True,
     )

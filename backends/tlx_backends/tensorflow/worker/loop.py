@@ -61,7 +61,7 @@ class Loop:
             Cancelled: With the step that was kept.
             WorkerError: If the loss is no number any more; the last checkpoint stays.
         """
-        first = step = int(self.stepper.step)
+        first = step = self.stepper.steps_made
         stopped = False
         self.channel.emit("phase", name="trace")
         batches = self.batches.following(step)
@@ -90,7 +90,7 @@ class Loop:
                     if step < self.steps and not stopped:
                         batch = next(batches)
             except Cancelled as cancelled:
-                done = int(self.stepper.step)
+                done = self.stepper.steps_made
                 if done > saved:
                     self._save(done, ["last"])
                 raise Cancelled(done or None) from cancelled

@@ -15,8 +15,30 @@ from tlx.worker_protocol import WorkerError
 
 _READ_BUFFER = 8 << 20
 _SHUFFLED = 256
+_DECODED = 16
 # More than any training has passes.
 _SEED_STEP = 1_000_003
+
+
+def ordered_records(files: Sequence[str], size: int, seed: int, number: Any) -> Any:
+    """Serialized records in an order that is a function of the seed and of the pass.
+
+    Args:
+        files: Record files.
+        size: How many records are mixed at a time.
+        seed: Root of the order.
+        number: Variable with the number of the pass.
+    """
+    import tensorflow as tf
+
+    # The number is read when an iterator starts, so one pipeline serves all passes. Random
+    # operations behind it start anew with every iterator.
+    passes = tf.data.Dataset.from_tensors(0).map(lambda _: number.read_value())
+    return passes.flat_map(
+        lambda which: tf.data.TFRecordDataset(files, buffer_size=_READ_BUFFER).shuffle(
+            size, seed=which + seed * _SEED_STEP, reshuffle_each_iteration=False
+        )
+    )
 
 
 def _reading(seed: int, number: Any, *, parallel: bool) -> Callable[..., Any]:
@@ -34,18 +56,12 @@ def _reading(seed: int, number: Any, *, parallel: bool) -> Callable[..., Any]:
         decoder = decoder_builder.build(reader)
         files = sorted(_expanded(reader.tf_record_input_reader.input_path))
         size = reader.shuffle_buffer_size or _SHUFFLED
-        # The number of the pass is read when an iterator starts, so one pipeline serves them all.
-        # Random operations inside it start anew with every iterator.
-        passes = tf.data.Dataset.from_tensors(0).map(lambda _: number.read_value())
-        records = passes.flat_map(
-            lambda which: tf.data.TFRecordDataset(files, buffer_size=_READ_BUFFER).shuffle(
-                size, seed=which + seed * _SEED_STEP, reshuffle_each_iteration=False
-            )
-        )
+        records = ordered_records(files, size, seed, number)
         calls = tf.data.AUTOTUNE if parallel else None
         found = records.map(decoder.decode, num_parallel_calls=calls)
         if transform_input_data_fn is not None:
-            found = found.map(transform_input_data_fn, num_parallel_calls=calls)
+            # Decoding goes on while an earlier image is transformed; the order stays.
+            found = found.prefetch(_DECODED).map(transform_input_data_fn, num_parallel_calls=calls)
         # A pass takes its number of steps from this; the last batch is filled from a second round.
         return found.repeat().batch(batch_size, drop_remainder=True).prefetch(2)
 
@@ -71,7 +87,7 @@ class Batches:
     Args:
         config: The configuration message.
         model: Its network, for preprocessing.
-        seed: Root of order and augmentation.
+        seed: Root of order and augmentation, not negative.
         parallel: Augment in several threads; the order of random numbers is then not repeatable.
         steps_per_pass: Batches in one pass.
         strategy: Distributes the batches over replicas.
@@ -91,8 +107,9 @@ class Batches:
         from object_detection import inputs
 
         self._pass = tf.Variable(0, dtype=tf.int64, trainable=False)
-        # Operations inside the pipeline take their seeds from here.
-        tf.random.set_seed(seed)
+        # Operations inside the pipeline take their seeds from here. It must not be 0: TensorFlow
+        # compares a pair of zeros with the seeds of the shuffle, of which ours is a tensor.
+        tf.random.set_seed(seed + 1)
         builders = inputs.INPUT_BUILDER_UTIL_MAP
         original = builders["dataset_build"]
         builders["dataset_build"] = _reading(seed, self._pass, parallel=parallel)

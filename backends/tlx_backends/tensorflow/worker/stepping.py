@@ -38,6 +38,11 @@ class Stepper:
         self._function = tf.function(self._all_replicas, autograph=False)
 
     @property
+    def steps_made(self) -> int:
+        """Steps since the beginning of the training."""
+        return int(self.step.numpy())
+
+    @property
     def learning_rate(self) -> float:
         """The rate of the next step."""
         return float(self._rate())

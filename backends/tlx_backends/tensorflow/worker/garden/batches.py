@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ..records_input import Batches as _Batches
+from ..records_input import ordered_records
 
-_READ_BUFFER = 8 << 20
 _SHUFFLED = 256
 
 
@@ -14,7 +14,7 @@ class Batches(_Batches):
     """The training batches of a configuration, pass after pass, as the other backend's.
 
     Only the reading around decoder and parser is ours: the order of each pass is a function of the
-    seed, and a training that goes on skips what it has seen.
+    seed and its number, and a training that goes on skips what it has seen.
 
     Args:
         task_config: The task's configuration.
@@ -29,13 +29,15 @@ class Batches(_Batches):
     ) -> None:
         import tensorflow as tf
 
-        tf.random.set_seed(seed)
+        self._pass = tf.Variable(0, dtype=tf.int64, trainable=False)
+        # Not 0: see `records_input.Batches`.
+        tf.random.set_seed(seed + 1)
         self._steps = steps_per_pass
         self._strategy = tf.distribute.get_strategy()
         calls = tf.data.AUTOTUNE if parallel else None
         parse = _parser(task_config)
-        records = tf.data.TFRecordDataset(sorted(files), buffer_size=_READ_BUFFER)
-        found = records.shuffle(_SHUFFLED, seed=seed).map(parse, num_parallel_calls=calls)
+        records = ordered_records(sorted(files), _SHUFFLED, seed, self._pass)
+        found = records.map(parse, num_parallel_calls=calls)
         batch_size = int(task_config.train_data.global_batch_size)
         self._dataset = found.repeat().batch(batch_size, drop_remainder=True).prefetch(2)
 
