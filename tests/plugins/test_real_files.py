@@ -19,10 +19,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from tlx import host
-from tlx.context import Context
-from tlx.issues import IssueLog
-from tlx.options import build
+from tlx import host, testing
 
 TESTS = Path(__file__).parent
 Count = tuple[int, Counter[str]]
@@ -172,13 +169,12 @@ def test_another_parser_counts_the_same(shared_data: Path, pattern: str) -> None
     for root in roots:
         images, objects = count(root)
         plugin = host.installed().source(source)
-        context = Context(issues=IssueLog("skip"))
-        chosen = build(plugin.options, options, source)
-        records: list[Any] = list(plugin.read(root, chosen, context).content)
+        found_there = testing.read(plugin, root, "skip", **options)
+        records = found_there.records
         assert len(records) == images, root
         here = Counter(thing.category for record in records for thing in record.objects)
         assert not here - objects, root
         all_out += objects - here
         # What is left out is an issue, and nothing else is.
-        assert context.issues.lost == sum((objects - here).values()), root
+        assert found_there.issues.lost == sum((objects - here).values()), root
     assert all_out == left_out

@@ -15,11 +15,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tlx import host
-from tlx.context import Context
+from tlx import host, testing
 from tlx.issues import IssueLog
 from tlx.model import Record
-from tlx.options import build
 from tlx_plugins.formats.tfrecord_example import bytes_entry, example, float_entry, integer_entry
 from tlx_plugins.formats.tfrecord_framing import RecordFile
 
@@ -87,10 +85,9 @@ class Kit:
     ) -> tuple[list[Record], IssueLog]:
         """Everything that the source makes of the folder, and its issues."""
         source = host.installed().source(self.name)
-        context = Context(issues=IssueLog(policy))  # type: ignore[arg-type]
-        chosen = build(source.options, dict(self.options) | options, self.name)
-        content: list[Record] = list(source.read(root, chosen, context).content)  # type: ignore[arg-type]
-        return content, context.issues
+        given = dict(self.options) | options
+        found = testing.read(source, root, policy, **given)  # type: ignore[arg-type]
+        return found.records, found.issues
 
     def changed(self, root: Path, change: Callable[[bytes], bytes]) -> None:
         """Spoil the label file."""
