@@ -28,7 +28,6 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "added_attributes": ("coco_image_id",),
         "expected_failures": {
             "reading_holds_little_in_memory": "one JSON document is decoded as a whole",
-            "images_come_along_unharmed": "the folder of the images becomes a part of their ids",
         },
     },
     "csv": {

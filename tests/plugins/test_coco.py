@@ -442,7 +442,7 @@ class TestWriting:
             source / "deep/a.png"
         ).read_bytes()
         again, _, _ = read(tmp_path / "out")
-        assert again[0].uri == "images/deep/a.png"
+        assert again[0].uri == "deep/a.png"
 
     def test_images_do_not_leave_the_folder(self, tmp_path: Path) -> None:
         records = [Record(image_id="a", uri="../a.png", width=5, height=5)]

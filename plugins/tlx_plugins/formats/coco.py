@@ -108,7 +108,8 @@ class CocoFormat:
             context.issues.report(Issue("other-file", message, str(path), action="kept"))
         base = root if root.is_dir() else root.parent
         folders = [_image_folder(file, base, options.images).absolute() for file in files]
-        media_root = _common(folders) if options.images or root.is_file() else base.absolute()
+        one_folder = options.images or root.is_file() or len({*folders}) == 1
+        media_root = _common(folders) if one_folder else base.absolute()
         if any(not folder.is_relative_to(media_root) for folder in folders):
             media_root = _common([*folders, media_root])
         reader = CocoReader(
