@@ -220,7 +220,9 @@ def test_errors_are_json_too(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_full_disk_is_one_sentence(lisa: Path, tmp_path: Path) -> None:
     """A real write error of the operating system: no file may grow beyond 4 KiB."""
     code = (
-        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        # Or the cut-off byte code of what is imported here would be everybody's.
+        "import resource, signal, sys; sys.dont_write_bytecode = True;"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096));"
         "from tlx.cli import main; sys.exit(main(sys.argv[1:]))"
     )

@@ -67,9 +67,14 @@ class Stepper:
         self._function = tf.function(self._one)
 
     @property
+    def steps_made(self) -> int:
+        """Steps since the beginning of the training."""
+        return int(self.step.numpy())
+
+    @property
     def learning_rate(self) -> float:
         """The rate of the next step."""
-        step = int(self.step) + 1
+        step = self.steps_made + 1
         if step <= self._warmup:
             return self._peak * step / self._warmup
         done = (step - self._warmup) / max(1, self._steps - self._warmup)
