@@ -13,7 +13,7 @@ from tlx.cli.screen import BarProgress, Screen
 from tlx.context import Context
 from tlx.errors import UsageError
 from tlx.issues import Issue, IssueLog, Policy
-from tlx.options import documentation
+from tlx.options import Purpose, documentation, names_of, purpose_of
 
 _FIRST_PLACES = 4
 
@@ -32,28 +32,40 @@ class Flags:
     ] = False
 
 
-def plugin_options(kind: type[Any], title: str, without: Collection[str] = ()) -> Any:
+def plugin_options(
+    kind: type[Any],
+    title: str,
+    without: Collection[str] = (),
+    purpose: Purpose | None = None,
+) -> Any:
     """The annotation that makes flags out of a plugin's options dataclass.
 
     Args:
         kind: The options dataclass.
         title: Of the group of flags in the help.
         without: Fields that become no flag, because the command has one of that name.
+        purpose: Take only the fields that matter for reading or for writing (`tlx.options`).
     """
     hints = get_type_hints(kind, include_extras=True)
     texts = documentation(kind)
+    shown = [f for f in fields(kind) if f.name in names_of(kind, purpose) and f.name not in without]
+    if not shown:
+        return Annotated[None, Parameter(parse=False)]
     made = make_dataclass(
         kind.__name__,
         [
             (
                 f.name,
-                Annotated[hints[f.name], _flag(f.name, hints[f.name], texts.get(f.name, ""))],
+                Annotated[
+                    hints[f.name],
+                    # With one purpose the title says it, or the command.
+                    _flag(f.name, hints[f.name], texts.get(f.name, ""), prefixed=purpose is None),
+                ],
                 field(default=f.default)
                 if f.default_factory is _MISSING_FACTORY
                 else field(default_factory=f.default_factory),
             )
-            for f in fields(kind)
-            if f.name not in without
+            for f in shown
         ],
         frozen=True,
     )
@@ -64,13 +76,14 @@ def plugin_options(kind: type[Any], title: str, without: Collection[str] = ()) -
     return Annotated[made | None, group]
 
 
-def _flag(name: str, kind: Any, text: str) -> Parameter:
+def _flag(name: str, kind: Any, text: str, *, prefixed: bool) -> Parameter:
     """The flag of a field; the names that mean the same in every command look the same too."""
     names = {"output": ("--output", "-o")}.get(name)
     # --no-overwrite would only repeat the default.
     negative = () if kind is bool and name == "overwrite" else None
+    shown = text if prefixed else purpose_of(text)[1]
     # Line breaks of the source would be line breaks of the help.
-    return Parameter(name=names, help=" ".join(text.split()), negative=negative)
+    return Parameter(name=names, help=" ".join(shown.split()), negative=negative)
 
 
 @dataclass

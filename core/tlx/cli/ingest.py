@@ -86,7 +86,7 @@ def _command(entry: host.Entry, screen: Screen) -> Any:
         _run(entry.name, path, output, values(options), overwrite, dry_run, on_error, screen)
 
     command.__annotations__["options"] = plugin_options(
-        entry.value.options, f"Options of {entry.name}"
+        entry.value.options, f"Options of {entry.name}", purpose="reading"
     )
     return command
 
