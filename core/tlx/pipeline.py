@@ -356,6 +356,6 @@ def convert(
             dataset=dataset,
             report=report,
             losses=losses,
-            issues=context.issues.counts,
+            issues=context.issues,
         )
         return Conversion(dest, losses, report.images, report.objects, report.files)

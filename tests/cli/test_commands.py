@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from pycocotools.coco import COCO
 
 import tlx
@@ -125,6 +126,29 @@ def test_a_conversion_leaves_word_of_how_it_was_made(
     )
     assert [step["name"] for step in told["lineage"]] == ["ingest"]
     assert told["options"]["ids"] == "source"
+
+
+def test_a_conversion_lists_all_that_it_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line for each issue beside the output, and none of an earlier run stays there."""
+    table, journal = tmp_path / "t/boxes.csv", tmp_path / "c.issues.jsonl"
+    table.parent.mkdir()
+    head, good, bad = "image,label,xmin,ymin,xmax,ymax", "a.jpg,x,1,1,5,5", "a.jpg,x,one,1,5,5"
+    words = ["convert", table.parent, "--from", "csv", "--to", "coco", "-o", tmp_path / "c"]
+    table.write_text("\n".join([head, good, bad, bad.replace("one", "two"), ""]))
+    assert main([*map(str, words), "--on-error", "skip"]) == 0
+    said = "".join(capsys.readouterr().err.split())
+    assert f"Issuesin{table.parent}" in said
+    assert "boxes.csv:3:" in said
+    lines = [json.loads(line) for line in journal.read_text().splitlines()]
+    assert [line["line"] for line in lines if line["code"] == "bad-corner"] == [3, 4]
+    told = json.loads((tmp_path / "c.tlx.json").read_text())
+    assert sum(told["issues"].values()) == len(lines)
+    Image.new("L", (9, 9)).save(table.parent / "a.jpg")
+    table.write_text(f"{head}\n{good}\n")
+    assert main([*map(str, words), "--overwrite"]) == 0
+    assert not journal.exists()
 
 
 def test_what_a_format_has_to_make_up_is_said(

@@ -148,6 +148,8 @@ def test_issues_are_written_beside_the_parts(tmp_path: Path) -> None:
         "message": "no number",
         "path": "a.csv",
         "line": 7,
+        "action": "skipped",
+        "hint": None,
     }
 
 

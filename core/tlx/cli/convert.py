@@ -22,7 +22,7 @@ from tlx.loss import Loss
 from tlx.options import NoOptions, names_of
 from tlx.pipeline import convert
 from tlx.policies import Policies
-from tlx.sidecar import describe_loss
+from tlx.sidecar import describe_loss, journal
 
 _OWN = frozenset({"bad_boxes"})
 """Options of readers that the command has for all of them."""
@@ -97,7 +97,7 @@ def register(app: App, arguments: list[str], screen: Screen) -> None:
         )
         verb = "would be written" if dry_run else "written"
         screen.say(f"{done.images:,} images, {done.objects:,} objects {verb} to {done.output}")
-        show_issues(screen, context.issues)
+        show_issues(screen, context.issues, None if dry_run else journal(done.output), path)
         screen.result(
             {
                 "output": None if dry_run else str(done.output),
