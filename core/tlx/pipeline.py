@@ -21,7 +21,7 @@ from tlx import options as option_values
 from tlx.api import Reading
 from tlx.context import Context
 from tlx.dataset import SUFFIX, Dataset, Operation, to_batches, write_dataset
-from tlx.errors import UsageError, nearest
+from tlx.errors import DataError, UsageError, nearest
 from tlx.loss import Loss, find_loss
 from tlx.policies import Policies, apply
 from tlx.splitting import DEFAULT_RATIOS, By, assign, parse_ratios, units, with_splits
@@ -180,10 +180,17 @@ def _nonempty(reading: Reading, path: Path, context: Context) -> Iterable[Any]:
     for batch in context.progress.track(to_batches(reading.content), f"reading {path.name}"):
         count += batch.num_rows
         yield batch
-    if not count:
-        from tlx.errors import DataError
-
+    if count:
+        return
+    first = context.issues.first_lost
+    if first is None:
         raise DataError("holds no image and no label.", place=path)
+    raise DataError(
+        f"nothing is left: {context.issues.lost:,} bad record(s) were left out; the first: "
+        f"{first.message}",
+        place=first.place,
+        hint=first.hint,
+    )
 
 
 def split(

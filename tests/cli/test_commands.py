@@ -128,6 +128,20 @@ def test_a_conversion_leaves_word_of_how_it_was_made(
     assert told["options"]["ids"] == "source"
 
 
+def test_an_input_of_which_nothing_is_left_says_why(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image, text = "<annotation><filename>{}.jpg</filename></annotation>", tmp_path / "in/a.xml"
+    (tmp_path / "in/elsewhere").mkdir(parents=True)
+    text.write_text(image.format("a"))
+    (tmp_path / "in/b.xml").write_text(image.format("b"))
+    Image.new("L", (9, 9)).save(tmp_path / "in/elsewhere/c.jpg")
+    for flags in (("--on-error", "skip"), ("--dry-run",)):
+        words = complaint(capsys, 3, "ingest", "voc", tmp_path / "in", "-o", tmp_path / "x", *flags)
+        assert f"{text}:1: nothing is left: 2 bad record(s) were left out" in words
+        assert "the image 'a.jpg' is not here" in words
+
+
 def test_a_conversion_lists_all_that_it_left_out(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
