@@ -284,12 +284,6 @@ class TestReading:
         with pytest.raises(DataError, match=said):
             read(put(text))
 
-    def test_panoptic_is_named(self) -> None:
-        if not DATA.is_dir():
-            pytest.skip(f"no folder {DATA}")
-        with pytest.raises(DataError, match="panoptic"):
-            read(DATA / "coco_val2017_sample" / "panoptic.json")
-
     def test_wrong_places(self, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="does not exist"):
             read(tmp_path / "none")

@@ -32,6 +32,7 @@ from tlx_plugins.formats.coco_images import (
     plain_attributes,
 )
 from tlx_plugins.formats.coco_object import ObjectReader
+from tlx_plugins.formats.coco_panoptic import PanopticSections, is_panoptic
 from tlx_plugins.formats.coco_polygons import Floats, Integers
 from tlx_plugins.formats.coco_sections import CocoSections
 
@@ -113,8 +114,12 @@ class _FileReader:
         self.fetched = FetchedImages(folder)
         self.listings: dict[str, frozenset[str]] = {}
         self.origin = file.path.relative_to(reader.root).as_posix()
-        self.sections = CocoSections(file.path)
         self.objects = ObjectReader(str(file.path), reader.options, reader.context.issues)
+        self.sections: CocoSections | PanopticSections = (
+            PanopticSections(file.path, self.objects.report)
+            if is_panoptic(file.path)
+            else CocoSections(file.path)
+        )
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         self._learn_categories(self.sections.categories)

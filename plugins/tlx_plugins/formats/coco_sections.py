@@ -94,8 +94,8 @@ class _Decoder(Generic[Entry]):
             entry.other = {k: v for k, v in values.items() if k not in self.names} or None
 
 
-_images = _Decoder(CocoImage, _KnownImage)
-_categories = _Decoder(CocoCategory, _KnownCategory)
+IMAGES = _Decoder(CocoImage, _KnownImage)
+CATEGORIES = _Decoder(CocoCategory, _KnownCategory)
 _general = _Decoder(CocoAnnotation, _KnownAnnotation)
 
 
@@ -123,8 +123,8 @@ class CocoSections:
                 self._mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             _require_utf8(self._mapped)
             found = _sections.decode(self._mapped)
-            self.images = _images.decode(found.images)
-            self.categories = _categories.decode(found.categories)
+            self.images = IMAGES.decode(found.images)
+            self.categories = CATEGORIES.decode(found.categories)
         except (OSError, ValueError, msgspec.DecodeError):
             # Whatever is wrong, the decoder of whole files mends it or says where it is.
             self._take_whole()
@@ -182,8 +182,8 @@ class CocoSections:
         found = _sections.decode(text)
         self.images, self.categories = self.document.images, self.document.categories
         self.info, self.licenses = found.info, found.licenses
-        _images.complete(self.images, found.images)
-        _categories.complete(self.categories, found.categories)
+        IMAGES.complete(self.images, found.images)
+        CATEGORIES.complete(self.categories, found.categories)
         _general.complete(self.document.annotations, found.annotations)
         return self.document
 
