@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from tlx.errors import DataError, UsageError
+from tlx.folder_walk import has_file
 
 Media = Literal["reference", "copy", "hardlink", "symlink"]
 """Leave images where they are, or bring them into the output in one of three ways."""
@@ -37,7 +38,7 @@ def bring(source: Path, folder: Path, name: str, media: Media) -> None:
             place=source,
             hint="Leave the images where they are: --media reference",
         )
-    if not source.is_file():
+    if not has_file(source.parent, source.name):
         raise DataError(
             "the image is not there.",
             place=source,

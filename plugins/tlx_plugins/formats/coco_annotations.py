@@ -255,19 +255,37 @@ def _manifold(annotations: Annotations) -> Flags:
 
 
 def _floats(values: Any) -> Floats:
-    return np.array([np.nan if v is None else v for v in values], np.float64)
+    given = [np.nan if v is None else v for v in values]
+    try:
+        return np.array(given, np.float64)
+    except OverflowError:
+        return np.array([_finite(value) for value in given], np.float64)
+
+
+def _finite(value: float) -> float:
+    """A number that JSON may write and float64 may not hold: such a whole number is infinite."""
+    try:
+        return float(value)
+    except OverflowError:
+        return np.inf
 
 
 def _boxes(annotations: Annotations) -> Floats:
     """COCO's x, y, width, height as an array [N, 4]; not finite where they are something else."""
+    try:
+        sides = np.fromiter(_sides(annotations), np.float64, 4 * len(annotations))
+    except OverflowError:
+        sides = np.fromiter(map(_finite, _sides(annotations)), np.float64, 4 * len(annotations))
+    return sides.reshape(-1, 4)
+
+
+def _sides(annotations: Annotations) -> Iterable[float]:
     if isinstance(annotations[0], PlainAnnotation):
-        values = chain.from_iterable([a.bbox for a in annotations])  # type: ignore[misc]
-    else:
-        values = chain.from_iterable(
-            a.bbox if a.bbox is not None and len(a.bbox) == 4 and None not in a.bbox else _NO_BOX
-            for a in annotations
-        )
-    return np.fromiter(values, np.float64, 4 * len(annotations)).reshape(-1, 4)
+        return chain.from_iterable([a.bbox for a in annotations])  # type: ignore[misc]
+    return chain.from_iterable(
+        a.bbox if a.bbox is not None and len(a.bbox) == 4 and None not in a.bbox else _NO_BOX  # type: ignore[misc]
+        for a in annotations
+    )
 
 
 def _corners(boxes: Floats) -> Floats:

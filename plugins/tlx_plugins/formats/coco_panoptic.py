@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Raw, Struct
 
+from tlx.folder_walk import has_file
 from tlx_plugins.formats.coco_file import (
     CocoAnnotation,
     CocoCategory,
@@ -123,7 +124,7 @@ class PanopticSections:
     def _find_folder(self) -> Path | None:
         names = [entry.file_name for entry in self._segmented[:20] if entry.file_name]
         for folder in (self.path.with_suffix(""), self.path.parent):
-            if any((folder / name).is_file() for name in names if clean_name(name) == name):
+            if any(has_file(folder, name) for name in names if clean_name(name) == name):
                 return folder
         return None
 

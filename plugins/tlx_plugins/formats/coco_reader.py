@@ -17,6 +17,7 @@ from tlx.bad_input import distinct, duplicate_action
 from tlx.context import Context
 from tlx.dataset import PART_ROWS
 from tlx.fetched import FetchedImages
+from tlx.folder_walk import has_file
 from tlx.media import image_header
 from tlx.model import AttributeValue, Category, Object, Taxonomy
 from tlx.orientation import Ground, ground_of
@@ -386,11 +387,11 @@ class _FileReader:
         if "://" in name:
             brought = self.fetched.find(name)
             return name if brought is None else prefix + brought
-        if image.coco_url and self.fetched.files and not (self.folder / name).exists():
+        if image.coco_url and self.fetched.files and not has_file(self.folder, name):
             brought = self.fetched.find(str(image.coco_url))
             if brought is not None:
                 return prefix + brought
-        if "\\" in name and not (self.folder / name).exists():
+        if "\\" in name and not has_file(self.folder, name):
             name = name.replace("\\", "/")
         return prefix + name.removeprefix("./")
 

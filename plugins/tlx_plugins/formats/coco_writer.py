@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from tlx.api import WriteReport
 from tlx.context import Context
 from tlx.errors import UsageError
+from tlx.folder_walk import has_file
 from tlx.issues import Issue
 from tlx.media import image_size
 from tlx.media_transfer import bring
@@ -195,9 +196,10 @@ class CocoWriter:
         path = self.dataset.image_path(uri)
         size = None if "://" in uri else image_size(path)
         if size is None:
+            there = has_file(path.parent, path.name)
             message = (
                 f"the size of {image_id} is not known, and {path} is "
-                f"{'no image that can be read' if path.exists() else 'not there'}; "
+                f"{'no image that can be read' if there else 'not there'}; "
                 "COCO needs width and height."
             )
             hint = "Put the image in its place, or leave such images out: --on-error skip"
