@@ -167,6 +167,10 @@ def test_what_is_no_such_document_is_named(tmp_path: Path) -> None:
     path = build(tmp_path, [{"image_id": 0, "segments_info": [{"id": "x", "category_id": 1}]}])
     with pytest.raises(DataError, match=r"at \$\.annotations\[0\]\.segments_info\[0\]\.id"):
         read(path)
+    path.write_text(json.dumps({"images": [{"id": 0, "width": "9"}], "annotations": [
+        {"image_id": 0, "segments_info": []}]}))  # fmt: skip
+    with pytest.raises(DataError, match=r"at \$\.images\[0\]\.width"):
+        read(path)
     path.write_text(json.dumps({"segments_info": 1, "images": []})[:-9])
     with pytest.raises(DataError, match="is not JSON"):
         read(path)

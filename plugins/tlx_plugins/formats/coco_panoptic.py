@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Raw, Struct
 
+from tlx.errors import DataError, Place
 from tlx.folder_walk import has_file
 from tlx_plugins.formats.coco_file import (
     CocoAnnotation,
@@ -24,6 +25,7 @@ from tlx_plugins.formats.coco_file import (
     Identifier,
     Number,
     decoded,
+    explain,
 )
 from tlx_plugins.formats.coco_sections import CATEGORIES, IMAGES
 from tlx_plugins.safe_zip import clean_name
@@ -67,6 +69,18 @@ class _Document(Struct):
     licenses: Any = None
 
 
+def _entries(decoder: Any, text: Raw, section: str, path: Path) -> Any:
+    try:
+        return decoder.decode(text)
+    except msgspec.ValidationError as error:
+        message, pointer = explain(error)
+        inner = (pointer or "$").removeprefix("$")
+        raise DataError(
+            f"is not COCO as expected: {message}.",
+            place=Place(str(path), pointer=f"$.{section}{inner}"),
+        ) from error
+
+
 def is_panoptic(path: Path) -> bool:
     """Whether a COCO file has segments; they show near its start or end."""
     try:
@@ -94,8 +108,10 @@ class PanopticSections:
         self.path = path
         self.report = report
         document = decoded(path, _Document)
-        self.images: list[CocoImage] = IMAGES.decode(document.images)
-        self.categories: list[CocoCategory] = CATEGORIES.decode(document.categories)
+        self.images: list[CocoImage] = _entries(IMAGES, document.images, "images", path)
+        self.categories: list[CocoCategory] = _entries(
+            CATEGORIES, document.categories, "categories", path
+        )
         self.info, self.licenses = document.info, document.licenses
         self._sizes = {image.id: (image.width, image.height) for image in self.images}
         self._segmented = document.annotations

@@ -191,7 +191,7 @@ def _results(path: Path) -> list[Any]:
     )
     try:
         return msgspec.json.decode(path.read_bytes(), type=list[kind])  # type: ignore[valid-type]
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise DataError(
             f"is not a COCO results file: {error}.",
             place=path,
