@@ -128,6 +128,19 @@ def test_a_conversion_leaves_word_of_how_it_was_made(
     assert told["options"]["ids"] == "source"
 
 
+def test_a_folder_above_what_is_known_names_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "sets/first").mkdir(parents=True)
+    words = complaint(capsys, 2, "ingest", tmp_path / "sets")
+    assert "nothing that tlx knows." in words
+    assert "coco: no JSON with images and annotations" in words
+    text = json.dumps({"images": [], "annotations": [], "categories": []})
+    (tmp_path / "sets/first/labels.json").write_text(text)
+    words = complaint(capsys, 2, "ingest", tmp_path / "sets")
+    assert "nothing that tlx knows, but first in it is coco." in words
+
+
 def test_an_input_of_which_nothing_is_left_says_why(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
