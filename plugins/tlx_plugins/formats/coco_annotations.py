@@ -23,6 +23,7 @@ from tlx.box_policy import TOLERANCE
 from tlx.schema import BOX, OBJECT, SEGMENTATION
 from tlx_plugins.formats.coco_file import CocoAnnotation
 from tlx_plugins.formats.coco_object import MISFIT
+from tlx_plugins.formats.coco_outline import as_float
 from tlx_plugins.formats.coco_polygons import Flags, Floats, Integers, Polygons, parse
 from tlx_plugins.formats.coco_sections import Annotations, PlainAnnotation
 
@@ -259,15 +260,7 @@ def _floats(values: Any) -> Floats:
     try:
         return np.array(given, np.float64)
     except OverflowError:
-        return np.array([_finite(value) for value in given], np.float64)
-
-
-def _finite(value: float) -> float:
-    """A number that JSON may write and float64 may not hold: such a whole number is infinite."""
-    try:
-        return float(value)
-    except OverflowError:
-        return np.inf
+        return np.array([as_float(value) for value in given], np.float64)
 
 
 def _boxes(annotations: Annotations) -> Floats:
@@ -275,7 +268,7 @@ def _boxes(annotations: Annotations) -> Floats:
     try:
         sides = np.fromiter(_sides(annotations), np.float64, 4 * len(annotations))
     except OverflowError:
-        sides = np.fromiter(map(_finite, _sides(annotations)), np.float64, 4 * len(annotations))
+        sides = np.fromiter(map(as_float, _sides(annotations)), np.float64, 4 * len(annotations))
     return sides.reshape(-1, 4)
 
 

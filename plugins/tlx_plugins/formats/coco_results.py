@@ -204,7 +204,4 @@ def _box(bbox: Any) -> Box | None:
 
     if not isinstance(bbox, list) or any(type(value) not in (int, float) for value in bbox):
         return None
-    try:
-        return corners(tuple(bbox))
-    except OverflowError:
-        return None
+    return corners(tuple(bbox))
