@@ -55,6 +55,9 @@ def bring(source: Path, folder: Path, name: str, media: Media) -> None:
         else:
             target.symlink_to(source.resolve())
     except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+            # The system names the image that is read, and it is the output that is full.
+            raise OSError(error.errno, os.strerror(error.errno), str(target)) from error
         if error.errno not in {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP}:
             raise
         raise UsageError(

@@ -268,24 +268,36 @@ def test_errors_are_json_too(capsys: pytest.CaptureFixture[str]) -> None:
     assert "nowhere.tlx" in value["error"]
 
 
-def test_a_full_disk_is_one_sentence(lisa: Path, tmp_path: Path) -> None:
-    """A real write error of the operating system: no file may grow beyond 4 KiB."""
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["ingest", "lisa", "LISA", "-o", "out"],
+        ["convert", "LISA", "--from", "lisa", "--to", "coco", "-o", "out", "--media", "copy"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_full_disk_is_one_sentence(lisa: Path, tmp_path: Path, words: list[str]) -> None:
+    """A real write error of the operating system: no file may grow beyond a limit."""
+    limit = 4096 if words[0] == "ingest" else 65536
     code = (
         # Or the cut-off byte code of what is imported here would be everybody's.
         "import resource, signal, sys; sys.dont_write_bytecode = True;"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096));"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}));"
         "from tlx.cli import main; sys.exit(main(sys.argv[1:]))"
     )
+    for image in lisa.rglob("*.jpg"):  # The labels of the conversion fit, an image does not.
+        with image.open("ab") as file:
+            file.write(bytes(100_000))
     done = subprocess.run(
-        [sys.executable, "-c", code, "ingest", "lisa", str(lisa), "-o", "a.tlx"],
+        [sys.executable, "-c", code, *words],
         cwd=tmp_path,
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 1
-    assert "cannot write a.tlx: File too large" in done.stderr
+    assert "cannot write out: File too large" in done.stderr
     assert "Traceback" not in done.stderr
     assert sorted(p.name for p in tmp_path.iterdir()) == ["LISA"]
 
