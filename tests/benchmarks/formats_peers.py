@@ -88,12 +88,15 @@ def datumaro(source: Path, images: Path, dest: Path, pair: tuple[str, str]) -> N
     kinds = {"coco": "coco_instances", "voc": "voc_detection", "yolo": "yolo"}
     place = source if pair[0] == "coco" else source.parent
     found = Dataset.import_from(str(place), kinds[pair[0]])
-    kinds["yolo"] = "yolo_ultralytics"
     found.export(str(dest), kinds[pair[1]], save_media=False)
 
 
 def fiftyone(source: Path, images: Path, dest: Path, pair: tuple[str, str]) -> None:
     """Import into its database, and export without the images."""
+    import os
+
+    os.environ["FIFTYONE_DATABASE_DIR"] = str(dest.parent / "database")
+    os.environ["FIFTYONE_DO_NOT_TRACK"] = "true"
     import fiftyone as fo
     from fiftyone import types
 

@@ -1,6 +1,6 @@
 """One process measured by the system: wall time, CPU time and peak memory (getrusage).
 
-    python measured.py LIMIT ERRORS COMMAND...
+    python measured.py LIMIT COMMAND...
 
 Prints a line of JSON. It imports next to nothing and runs as a process of its own, as the peak of a
 process counts what its parent held when it was started.

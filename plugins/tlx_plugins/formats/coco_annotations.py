@@ -7,7 +7,8 @@ which it was decoded, and `coco_object` makes of it what it can.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import chain, repeat
 from operator import attrgetter
@@ -25,178 +26,264 @@ from tlx_plugins.formats.coco_file import CocoAnnotation
 from tlx_plugins.formats.coco_object import MISFIT
 from tlx_plugins.formats.coco_outline import as_float
 from tlx_plugins.formats.coco_polygons import Flags, Floats, Integers, Polygons, parse
-from tlx_plugins.formats.coco_sections import Annotations, PlainAnnotation
+from tlx_plugins.formats.coco_sections import (
+    Annotations,
+    BoxAnnotation,
+    PlainAnnotation,
+)
 
 AREA_TOLERANCE = 1e-6
 """Share by which a stated area may differ from the computed one and count as the same."""
 
 Marks = np.ndarray[Any, np.dtype[np.uint64]]
+Places = np.ndarray[Any, np.dtype[np.int32]]
+Crowds = np.ndarray[Any, np.dtype[np.int8]]
+Ids = Integers | list[int | str]
 
 _NO_BOX = (np.nan,) * 4
+_ROOM = 16
+"""Places of a table of ids for each id; where they lie farther apart, a dictionary takes less."""
+_OUTLINES = SEGMENTATION.field("polygons").type
+_PART = 1 << 17
+"""Annotations that are looked at together, and whose polygons lie together."""
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """The columns of N annotations that follow each other in the file.
+@dataclass(slots=True)
+class Outlines:
+    """The polygons of all annotations, in parts that are never put together as a whole."""
 
-    Attributes:
-        categories: Number of the class of each, int32 [N].
-        boxes: x, y, width, height in absolute pixels, float64 [N, 4].
-        outlines: List array [N] of polygons; None where no annotation has any.
-        areas: The stated area in square pixels, else NaN; float64 [N].
-        telling: Whether the area is another than that of outline or box; bool [N].
-        crowds: 1 or 0, or -1 where it is not stated; int8 [N].
-        ids: Text array [N].
+    _parts: list[Any] = field(default_factory=list)
+    _starts: list[int] = field(default_factory=list)
+    _count: int = 0
+
+    def add(self, column: Any, count: int) -> None:
+        """Take the list array of the next annotations; None where none has polygons."""
+        before = self._parts[-1] if self._parts else None
+        if column is None and self._parts and before is None:
+            pass
+        elif before is not None and self._count - self._starts[-1] + count <= _PART:
+            given = pa.nulls(count, _OUTLINES) if column is None else column
+            self._parts[-1] = pa.concat_arrays([before, given])
+        else:
+            self._parts.append(column)
+            self._starts.append(self._count)
+        self._count += count
+
+    def take(self, numbers: Integers | Places) -> Any:
+        """The list array of some annotations; None if none of them has polygons."""
+        if not any(part is not None for part in self._parts):
+            return None
+        where = np.searchsorted(self._starts, numbers, side="right") - 1
+        found = []
+        for place in np.unique(where).tolist():
+            local = numbers[where == place] - self._starts[place]
+            part = self._parts[place]
+            found.append(
+                pa.nulls(len(local), _OUTLINES) if part is None else part.take(pa.array(local))
+            )
+        if len(found) < 2:
+            return found[0] if found else pa.nulls(0, _OUTLINES)
+        back = np.empty(len(numbers), np.int64)
+        back[np.argsort(where, kind="stable")] = np.arange(len(numbers))
+        return pa.concat_arrays(found).take(pa.array(back))
+
+
+class Positions:
+    """Where the entry of an id stands in its list; of two with one id it is the first.
+
+    Args:
+        ids: The ids of the list.
     """
 
-    categories: Integers
-    boxes: Floats
-    outlines: Any
-    areas: Floats
-    telling: Flags
-    crowds: Integers
-    ids: Any
+    def __init__(self, ids: Ids) -> None:
+        self._ids = ids
+        self._table: Places | None = None
+        self._known: dict[int | str, int] | None = None
+        if isinstance(ids, np.ndarray) and len(ids):
+            self._least = int(ids.min())
+            reach = int(ids.max()) - self._least + 1
+            if reach <= _ROOM * len(ids) + 1024:
+                self._table = np.full(reach, -1, np.int32)
+                # Of several values for one place NumPy keeps the last.
+                self._table[ids[::-1] - self._least] = np.arange(len(ids) - 1, -1, -1)
+        if self._table is None:
+            self._known = _first_positions(ids)
+
+    @property
+    def unique(self) -> bool:
+        """No id is there twice."""
+        if self._table is not None:
+            return bool(np.count_nonzero(self._table >= 0) == len(self._ids))
+        return self._known is not None and len(self._known) == len(self._ids)
+
+    def find(self, ids: Ids) -> Places:
+        """The position of each id, or -1; int32 of the same length."""
+        if self._table is not None and isinstance(ids, np.ndarray):
+            last = len(self._table) - 1
+            inside = (ids >= self._least) & (ids - last <= self._least)
+            near = np.where(inside, ids, self._least) - self._least
+            return np.where(inside, self._table[near], np.int32(-1))
+        if self._known is None:
+            self._known = _first_positions(self._ids)
+        plain = ids.tolist() if isinstance(ids, np.ndarray) else map(plain_id, ids)
+        return np.fromiter(map(self._known.get, plain, repeat(-1)), np.int32, len(ids))
+
+
+def _first_positions(ids: Ids) -> dict[int | str, int]:
+    plain = ids.tolist() if isinstance(ids, np.ndarray) else [plain_id(number) for number in ids]
+    return dict(zip(reversed(plain), range(len(plain) - 1, -1, -1), strict=True))
 
 
 @dataclass(slots=True)
 class AnnotationTable:
-    """All annotations of a file, numbered in its order.
-
-    Args:
-        images: Position of each image by its `plain_id`.
-        sizes: Width and height of each image in pixels, infinite if not known; float64 [M, 2].
-        classes: Number of each class by the `plain_id` of its category.
+    """All annotations of a file, numbered in its order; first they are added, then settled.
 
     Attributes:
-        odd: Annotations that need a closer look.
-        strays: Annotations of images that the file does not have, by their number.
+        count: How many there are.
+        odd: Annotations that need a closer look for what they are by themselves.
+        strays: Image ids of annotations whose image the file does not have, by their number.
+        order: Numbers of all annotations that have an image, in the order of the images.
+        starts: Where those of each image begin in ``order``, and the end; length M + 1.
+        is_odd: Which of them need a closer look, for whatever reason; flags like ``order``.
+        crowded: Which images may have an annotation twice; flags [M]. Two that say the same have
+            one category and one box, but for boxes that are still to be mended.
     """
 
-    images: Mapping[int | str, int]
-    sizes: Floats
-    classes: Mapping[int | str, int]
+    count: int = 0
     odd: dict[int, CocoAnnotation] = field(default_factory=dict)
     strays: dict[int, int | str] = field(default_factory=dict)
-    count: int = 0
-    _pieces: list[Piece] = field(default_factory=list)
-    _starts: list[int] = field(default_factory=list)
-    _rows: list[Integers] = field(default_factory=list)
-    _unfit: list[Flags] = field(default_factory=list)
+    order: Places = field(default_factory=lambda: np.zeros(0, np.int32))
+    starts: Integers = field(default_factory=lambda: np.zeros(1, np.int64))
+    is_odd: Flags = field(default_factory=lambda: np.zeros(0, bool))
+    crowded: Flags = field(default_factory=lambda: np.zeros(0, bool))
+    _outlines: Outlines = field(default_factory=Outlines)
+    _columns: dict[str, list[Any]] = field(default_factory=lambda: defaultdict(list))
+    _settled: dict[str, Any] = field(default_factory=dict)
+    _foreign: dict[int, int | str] = field(default_factory=dict)
+    _class_ids: Ids = field(default_factory=list)
 
     def add(self, annotations: Annotations) -> None:
         """Take the next annotations of the file."""
         if not annotations:
             return
-        count = len(annotations)
-        general = not isinstance(annotations[0], PlainAnnotation)
-        images: Iterable[int | str] = map(attrgetter("image_id"), annotations)
-        classes: Iterable[int | str] = map(attrgetter("category_id"), annotations)
-        if general:
-            images, classes = map(plain_id, images), map(plain_id, classes)
-        rows = _numbers(images, self.images, count)
-        categories = _numbers(classes, self.classes, count)
         boxes = _boxes(annotations)
         corners = _corners(boxes)
-        polygons, strange = parse([bytes(a.segmentation) for a in annotations])
-        strange |= categories < 0
-        strange |= _manifold(annotations)
-        bounds, areas = polygons.bounds(), _floats(a.area for a in annotations)
-        unfit = self._faulty(corners, rows) | _misfit(corners, bounds)
-        strange |= unfit
-        telling, doubtful = _kept_areas(areas, corners, polygons, bounds)
-        for index in np.flatnonzero(strange | doubtful).tolist():
-            self.odd[self.count + index] = _detached(annotations[index])
-        for index in np.flatnonzero(rows < 0).tolist():
-            self.strays[self.count + index] = annotations[index].image_id
-        self._pieces.append(
-            Piece(
-                categories,
-                boxes,
-                polygons.column() if len(polygons.values) else None,
-                areas,
-                telling,
-                _crowds(annotations),
-                _ids(annotations),
-            )
-        )
-        self._rows.append(rows)
-        self._unfit.append(unfit)
-        self._starts.append(self.count)
-        self.count += count
+        areas = _areas(annotations)
+        if isinstance(annotations[0], BoxAnnotation):
+            misfit = np.zeros(len(annotations), bool)
+            telling = _differs(areas, _box_areas(corners)) > 0
+            self._outlines.add(None, len(annotations))
+        else:
+            polygons, strange = parse([bytes(a.segmentation) for a in annotations])  # type: ignore[union-attr]
+            if not isinstance(annotations[0], PlainAnnotation):
+                strange |= _manifold(annotations) | ~np.isfinite(boxes).all(axis=1)
+            bounds = polygons.bounds()
+            misfit = _misfit(corners, bounds)
+            telling, doubtful = _kept_areas(areas, corners, polygons, bounds)
+            for index in np.flatnonzero(strange | misfit | doubtful).tolist():
+                self.odd[self.count + index] = _detached(annotations[index])  # type: ignore[arg-type]
+            self._outlines.add(polygons.column() if len(polygons.values) else None, len(misfit))
+        columns = {
+            "images": _identifiers(annotations, "image_id"),
+            "categories": _identifiers(annotations, "category_id"),
+            "boxes": boxes,
+            "areas": areas,
+            "telling": telling,
+            "misfit": misfit,
+            "crowds": _crowds(annotations),
+            "ids": _ids(annotations),
+        }
+        for name, column in columns.items():
+            self._columns[name].append(column)
+        self.count += len(annotations)
 
-    def by_image(self) -> tuple[Integers, Integers]:
-        """The annotations in the order of the images.
+    def settle(self, images: Positions, sizes: Floats, classes: Ids) -> None:
+        """Bring all annotations to their images and classes, and in order.
 
-        Returns:
-            The numbers of all annotations that have an image; and where those of each image begin
-            among them, and the end; length M + 1.
+        Args:
+            images: The images.
+            sizes: Width and height of each in pixels, infinite if not known; float64 [M, 2].
+            classes: The id of each category.
         """
-        rows = np.concatenate(self._rows) if self._rows else np.zeros(0, np.int32)
-        counts = np.bincount(rows[rows >= 0], minlength=len(self.sizes))
-        order = np.argsort(rows, kind="stable")[len(self.strays) :]
-        return order, np.concatenate(([0], np.cumsum(counts)))
+        self._class_ids = classes
+        rows = self._placed("images", images, self.strays)
+        categories = self._placed("categories", Positions(classes), self._foreign)
+        whole = {
+            name: _end_to_end(self._columns.pop(name, []), empty)
+            for name, empty in _EMPTY_COLUMNS.items()
+        }
+        boxes, misfit = whole["boxes"], whole.pop("misfit")
+        unfit = _faulty(boxes, rows, sizes) | misfit
+        odd = unfit | (categories < 0)
+        odd[list(self.odd)] = True
+        self.crowded = _crowded(rows, unfit, categories, boxes, len(sizes))
+        # NumPy sorts numbers several times faster than it finds their order.
+        keys = rows.astype(np.int64) << 32 | np.arange(self.count)
+        keys.sort()
+        self.order = (keys[len(self.strays) :] & 0xFFFFFFFF).astype(np.int32)
+        del keys
+        counts = np.bincount(rows[self.order], minlength=len(sizes))
+        self.starts = np.concatenate(([0], np.cumsum(counts)))
+        self.is_odd = odd[self.order]
+        self._settled = {"categories": categories[self.order]}
+        for name in list(whole):
+            self._settled[name] = whole.pop(name)[self.order]
 
-    def crowded(self) -> Flags:
-        """Which images may have an annotation twice; flags [M].
+    def _placed(self, name: str, known: Positions, unknown: dict[int, int | str]) -> Places:
+        """Where the images or categories of all annotations are; notes those that are nowhere."""
+        found = []
+        before = 0
+        for ids in self._columns.pop(name, ()):
+            places = known.find(ids)
+            for index in np.flatnonzero(places < 0).tolist():
+                unknown[before + index] = ids[index] if isinstance(ids, list) else int(ids[index])
+            found.append(places)
+            before += len(places)
+        together: Places = _end_to_end(found, np.zeros(0, np.int32))
+        return together
 
-        Two that say the same have one category and one box, but for boxes that are still to be
-        mended.
-        """
-        found = np.zeros(len(self.sizes), bool)
-        if not self.count:
-            return found
-        rows, unfit = np.concatenate(self._rows), np.concatenate(self._unfit)
-        mended = np.unique(rows[unfit & (rows >= 0)])
-        counts = np.bincount(rows[rows >= 0], minlength=len(found))
-        found[mended] = counts[mended] > 1
-        marks = np.concatenate([_marks(piece) for piece in self._pieces])
-        marks ^= rows.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-        ordered = np.sort(marks)
-        twice = ordered[1:][ordered[1:] == ordered[:-1]]
-        if len(twice):
-            twins = rows[np.isin(marks, twice)]
-            found[twins[twins >= 0]] = True
-        return found
-
-    def entry(self, number: int) -> CocoAnnotation:
-        """One annotation as it would have been decoded."""
+    def entry(self, place: int) -> CocoAnnotation:
+        """The annotation at a place of ``order`` as it would have been decoded."""
+        number = int(self.order[place])
         if number in self.odd:
             return self.odd[number]
-        piece = self._taken(np.array([number]))
-        named = {position: key for key, position in self.classes.items()}
-        outline = b"" if piece.outlines is None else msgspec.json.encode(piece.outlines[0].as_py())
+        columns = {name: values[place] for name, values in self._settled.items()}
+        position = int(columns["categories"])
+        outline = self._outlines.take(self.order[place : place + 1])
+        category = self._foreign[number] if position < 0 else self._class_ids[position]
         return CocoAnnotation(
             image_id=0,
-            category_id=named[int(piece.categories[0])],
-            id=piece.ids[0].as_py(),
-            bbox=tuple(piece.boxes[0].tolist()),
-            segmentation=Raw(outline),
-            area=None if np.isnan(piece.areas[0]) else float(piece.areas[0]),
-            iscrowd=None if piece.crowds[0] < 0 else int(piece.crowds[0]),
+            category_id=category if isinstance(category, str) else int(category),
+            id=None if columns["ids"] is None else str(columns["ids"]),
+            bbox=tuple(columns["boxes"].tolist()),
+            segmentation=Raw(b"" if outline is None else msgspec.json.encode(outline[0].as_py())),
+            area=None if np.isnan(columns["areas"]) else float(columns["areas"]),
+            iscrowd=None if columns["crowds"] < 0 else int(columns["crowds"]),
         )
 
-    def objects(self, numbers: Integers, names: pa.Array) -> pa.StructArray:
+    def objects(self, places: Integers | slice, names: pa.Array) -> pa.StructArray:
         """Annotations without the odd ones as the struct array [N] of `tlx.schema.OBJECT`.
 
         Args:
-            numbers: Which annotations, in the wanted order.
-            names: Text array of the classes.
+            places: Which of ``order``.
+            names: Text array of the class of each category.
         """
-        count = len(numbers)
-        columns = self._taken(numbers)
-        stated = columns.telling
-        attributes = _area_attributes(columns.areas[stated], stated)
-        crowd = pa.array(columns.crowds == 1, mask=columns.crowds < 0)
-        box = pa.StructArray.from_arrays(
-            [pa.array(column) for column in _corners(columns.boxes).T.copy()], fields=list(BOX)
-        )
+        columns = {name: values[places] for name, values in self._settled.items()}
+        count = len(columns["areas"])
+        stated, crowds = columns["telling"], columns["crowds"]
+        ids = columns["ids"]
         values = {
-            "category": names.take(pa.array(columns.categories)),
-            "box": box,
-            "object_id": columns.ids,
-            "segmentation": _segmentations(columns.outlines, count),
-            "crowd": crowd,
-            "attributes": attributes,
+            "category": names.take(pa.array(columns["categories"])),
+            "box": pa.StructArray.from_arrays(
+                [pa.array(column) for column in _corners(columns["boxes"]).T.copy()],
+                fields=list(BOX),
+            ),
+            "object_id": pa.array(ids.tolist(), pa.string())
+            if ids.dtype == object
+            else pa.array(ids).cast(pa.string()),
+            "segmentation": _segmentations(self._outlines.take(self.order[places]), count),
+            "crowd": pa.array(crowds == 1, mask=crowds < 0),
+            "attributes": _area_attributes(columns["areas"][stated], stated),
             "keypoints": _empty_lists(OBJECT.field("keypoints").type, count),
         }
         arrays = [values.get(f.name) for f in OBJECT]
@@ -208,30 +295,60 @@ class AnnotationTable:
             fields=list(OBJECT),
         )
 
-    def _faulty(self, corners: Floats, rows: Integers) -> Flags:
-        """What `tlx.box_policy.fault_of` would find fault with."""
-        limits = np.full((len(rows), 2), np.inf)
-        limits[rows >= 0] = self.sizes[rows[rows >= 0]]
+
+_EMPTY_COLUMNS: dict[str, Any] = {
+    "boxes": np.zeros((0, 4)),
+    "areas": np.zeros(0),
+    "telling": np.zeros(0, bool),
+    "misfit": np.zeros(0, bool),
+    "crowds": np.zeros(0, np.int8),
+    "ids": np.zeros(0, np.int64),
+}
+
+
+def _end_to_end(parts: list[Any], empty: Any) -> Any:
+    """Arrays end to end."""
+    if any(part.dtype == object for part in parts):
+        parts = [_as_texts(part) for part in parts]
+    return np.concatenate(parts) if parts else empty
+
+
+def _as_texts(ids: Any) -> Any:
+    if ids.dtype == object:
+        return ids
+    texts = np.empty(len(ids), object)
+    texts[:] = [str(number) for number in ids.tolist()]
+    return texts
+
+
+def _faulty(boxes: Floats, rows: Places, sizes: Floats) -> Flags:
+    """What `tlx.box_policy.fault_of` would find fault with."""
+    faulty = np.zeros(len(rows), bool)
+    for first in range(0, len(rows), _PART):
+        part = slice(first, first + _PART)
+        corners, owners = _corners(boxes[part]), rows[part]
+        limits = np.full((len(owners), 2), np.inf)
+        limits[owners >= 0] = sizes[owners[owners >= 0]]
         outside = (corners[:, :2] < -TOLERANCE) | (corners[:, 2:] - limits > TOLERANCE)
         empty = corners[:, 2:] <= corners[:, :2]
-        faulty: Flags = (outside | empty).any(axis=1) | ~np.isfinite(corners).all(axis=1)
-        return faulty
+        faulty[part] = (outside | empty).any(axis=1) | ~np.isfinite(corners).all(axis=1)
+    return faulty
 
-    def _taken(self, numbers: Integers) -> Piece:
-        """The columns of some annotations; the pieces are never put together as a whole."""
-        where = np.searchsorted(self._starts, numbers, side="right") - 1
-        used = np.unique(where)
-        parts = []
-        for piece in used.tolist():
-            local = numbers[where == piece] - self._starts[piece]
-            parts.append(_take(self._pieces[piece], local))
-        if not parts:
-            return _take(_NOTHING, np.zeros(0, np.int64))
-        if len(parts) == 1:
-            return parts[0]
-        back = np.empty(len(numbers), np.int64)
-        back[np.argsort(where, kind="stable")] = np.arange(len(numbers))
-        return _take(_joined(parts), back)
+
+def _crowded(rows: Places, unfit: Flags, categories: Places, boxes: Floats, count: int) -> Flags:
+    """Which of ``count`` images may have an annotation twice."""
+    found = np.zeros(count, bool)
+    mended = np.unique(rows[unfit & (rows >= 0)])
+    counts = np.bincount(rows[rows >= 0], minlength=count)
+    found[mended] = counts[mended] > 1
+    marks = _marks(categories, boxes)
+    marks ^= rows.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    ordered = np.sort(marks)
+    twice = ordered[1:][ordered[1:] == ordered[:-1]]
+    if len(twice):
+        twins = rows[np.isin(marks, twice)]
+        found[twins[twins >= 0]] = True
+    return found
 
 
 def plain_id(number: int | str) -> int | str:
@@ -242,8 +359,15 @@ def plain_id(number: int | str) -> int | str:
     return number
 
 
-def _numbers(ids: Iterable[int | str], known: Mapping[int | str, int], count: int) -> Integers:
-    return np.fromiter(map(known.get, ids, repeat(-1)), np.int32, count)
+def _identifiers(annotations: Annotations, name: str) -> Ids:
+    """An id of each annotation: numbers where the decoder took nothing else, or as they are."""
+    values = map(attrgetter(name), annotations)
+    if isinstance(annotations[0], CocoAnnotation):
+        return [plain_id(value) for value in values]
+    try:
+        return np.fromiter(values, np.int64, len(annotations))
+    except OverflowError:
+        return [plain_id(getattr(annotation, name)) for annotation in annotations]
 
 
 def _manifold(annotations: Annotations) -> Flags:
@@ -255,12 +379,14 @@ def _manifold(annotations: Annotations) -> Flags:
     return np.array(found, bool)
 
 
-def _floats(values: Any) -> Floats:
-    given = [np.nan if v is None else v for v in values]
+def _areas(annotations: Annotations) -> Floats:
+    """The stated areas, else NaN."""
+    get = attrgetter("area")
     try:
-        return np.array(given, np.float64)
-    except OverflowError:
-        return np.array([as_float(value) for value in given], np.float64)
+        return np.fromiter(map(get, annotations), np.float64, len(annotations))
+    except (TypeError, OverflowError):
+        stated = map(get, annotations)
+        return np.array([np.nan if area is None else as_float(area) for area in stated], np.float64)
 
 
 def _boxes(annotations: Annotations) -> Floats:
@@ -273,8 +399,8 @@ def _boxes(annotations: Annotations) -> Floats:
 
 
 def _sides(annotations: Annotations) -> Iterable[float]:
-    if isinstance(annotations[0], PlainAnnotation):
-        return chain.from_iterable([a.bbox for a in annotations])  # type: ignore[misc]
+    if not isinstance(annotations[0], CocoAnnotation):
+        return chain.from_iterable(map(attrgetter("bbox"), annotations))
     return chain.from_iterable(
         a.bbox if a.bbox is not None and len(a.bbox) == 4 and None not in a.bbox else _NO_BOX  # type: ignore[misc]
         for a in annotations
@@ -286,11 +412,11 @@ def _corners(boxes: Floats) -> Floats:
         return np.concatenate((boxes[:, :2], boxes[:, :2] + boxes[:, 2:]), axis=1)
 
 
-def _marks(piece: Piece) -> Marks:
+def _marks(categories: Places, boxes: Floats) -> Marks:
     """Numbers [N] that are the same for the same category and box; rarely for others too."""
     # Adding 0 makes -0.0 and 0.0 one number.
-    bits = np.nan_to_num(piece.boxes + 0.0).view(np.uint64)
-    marks = piece.categories.astype(np.uint64)
+    bits = np.nan_to_num(boxes + 0.0).view(np.uint64)
+    marks = categories.astype(np.uint64)
     for column in range(4):
         marks = (marks ^ bits[:, column]) * np.uint64(0xFF51AFD7ED558CCD)
         marks ^= marks >> np.uint64(33)
@@ -310,28 +436,53 @@ def _kept_areas(
     Sums in another order differ in their last digits.
     """
     with np.errstate(over="ignore", invalid="ignore"):
-        sides = corners[:, 2:] - corners[:, :2]
         present = polygons.present()
-        computed = np.where(present, polygons.areas(), sides[:, 0] * sides[:, 1])
-        excess = np.abs(areas - computed) - AREA_TOLERANCE * np.abs(areas)
+        excess = _differs(areas, np.where(present, polygons.areas(), _box_areas(corners)))
         reach = np.maximum(np.abs(bounds[:, :2]), np.abs(bounds[:, 2:])).prod(axis=1)
         points = np.diff(polygons.starts[polygons.owners]) / 2
         doubtful = present & (np.abs(excess) <= 1e-12 * reach * points)
     return excess > 0, doubtful
 
 
-def _crowds(annotations: Annotations) -> Integers:
-    stated = [-1 if a.iscrowd is None else bool(a.iscrowd) for a in annotations]
-    return np.array(stated, np.int8)
+def _box_areas(corners: Floats) -> Floats:
+    with np.errstate(over="ignore", invalid="ignore"):
+        sides = corners[:, 2:] - corners[:, :2]
+        areas: Floats = sides[:, 0] * sides[:, 1]
+    return areas
+
+
+def _differs(areas: Floats, computed: Floats) -> Floats:
+    """By how much the stated areas differ from the computed ones beyond the tolerance."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        excess: Floats = np.abs(areas - computed) - AREA_TOLERANCE * np.abs(areas)
+    return excess
+
+
+def _crowds(annotations: Annotations) -> Crowds:
+    get = attrgetter("iscrowd")
+    try:
+        stated = np.fromiter(map(get, annotations), np.int64, len(annotations))
+    except (TypeError, OverflowError):
+        values = map(get, annotations)
+        return np.array([-1 if value is None else bool(value) for value in values], np.int8)
+    flags: Crowds = (stated != 0).astype(np.int8)
+    return flags
 
 
 def _ids(annotations: Annotations) -> Any:
-    try:
-        numbers = np.fromiter(map(attrgetter("id"), annotations), np.int64, len(annotations))
-        return pa.array(numbers).cast(pa.string())
-    except (TypeError, ValueError, OverflowError):
-        texts = [None if a.id is None else str(a.id) for a in annotations]
-        return pa.array(texts, pa.string())
+    """The id of each: int64, or texts and None as objects."""
+    get = attrgetter("id")
+    if not isinstance(annotations[0], CocoAnnotation) or set(map(type, map(get, annotations))) == {
+        int
+    }:
+        try:
+            return np.fromiter(map(get, annotations), np.int64, len(annotations))
+        except OverflowError:
+            pass
+    texts = np.empty(len(annotations), object)
+    values = map(get, annotations)
+    texts[:] = [None if value is None else str(value) for value in values]
+    return texts
 
 
 def _detached(annotation: PlainAnnotation | CocoAnnotation) -> CocoAnnotation:
@@ -347,48 +498,6 @@ def _detached(annotation: PlainAnnotation | CocoAnnotation) -> CocoAnnotation:
         keypoints=annotation.keypoints,
         attributes=annotation.attributes,
         other=None if isinstance(annotation, PlainAnnotation) else annotation.other,
-    )
-
-
-def _take(piece: Piece, local: Integers) -> Piece:
-    return Piece(
-        piece.categories[local],
-        piece.boxes[local],
-        None if piece.outlines is None else piece.outlines.take(pa.array(local)),
-        piece.areas[local],
-        piece.telling[local],
-        piece.crowds[local],
-        piece.ids.take(pa.array(local)),
-    )
-
-
-_NOTHING = Piece(
-    np.zeros(0, np.int32),
-    np.zeros((0, 4)),
-    None,
-    np.zeros(0),
-    np.zeros(0, bool),
-    np.zeros(0, np.int8),
-    pa.array([], pa.string()),
-)
-_OUTLINES = SEGMENTATION.field("polygons").type
-
-
-def _joined(parts: Sequence[Piece]) -> Piece:
-    outlines = None
-    if any(part.outlines is not None for part in parts):
-        outlines = pa.concat_arrays(
-            pa.nulls(len(part.areas), _OUTLINES) if part.outlines is None else part.outlines
-            for part in parts
-        )
-    return Piece(
-        np.concatenate([part.categories for part in parts]),
-        np.concatenate([part.boxes for part in parts]),
-        outlines,
-        np.concatenate([part.areas for part in parts]),
-        np.concatenate([part.telling for part in parts]),
-        np.concatenate([part.crowds for part in parts]),
-        pa.concat_arrays([part.ids for part in parts]),
     )
 
 
@@ -416,4 +525,5 @@ def _area_attributes(areas: Floats, stated: Flags) -> Any:
 
 
 def _empty_lists(kind: Any, count: int) -> Any:
-    return pa.array([[]] * count, kind)
+    offsets = pa.array(np.zeros(count + 1, np.int32))
+    return pa.ListArray.from_arrays(offsets, pa.array([], kind.value_type), type=kind)

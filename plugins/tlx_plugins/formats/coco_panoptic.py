@@ -27,7 +27,7 @@ from tlx_plugins.formats.coco_file import (
     decoded,
     explain,
 )
-from tlx_plugins.formats.coco_sections import CATEGORIES, IMAGES
+from tlx_plugins.formats.coco_sections import CATEGORIES, IMAGES, Piece
 from tlx_plugins.safe_zip import clean_name
 
 if TYPE_CHECKING:
@@ -117,25 +117,29 @@ class PanopticSections:
         self._segmented = document.annotations
         self._folder = self._find_folder()
 
-    def pieces(self) -> Iterator[list[CocoAnnotation]]:
-        """All segments as annotations in the order of the file, those of some images at a time."""
+    def pieces(self) -> Iterator[Piece]:
+        """The images, then all segments as annotations, those of some images at a time."""
         if self._folder is None and self._segmented:
             message = (
                 f"the masks are not there: no {self._segmented[0].file_name} in "
                 f"{self.path.with_suffix('').name}/ or beside the file; segments have only boxes."
             )
             self.report("no-masks", message, "$.annotations", "kept")
+        yield "images", self.images
         for first in range(0, len(self._segmented), _IMAGES_AT_ONCE):
             some = self._segmented[first : first + _IMAGES_AT_ONCE]
-            yield [
-                annotation
-                for index, entry in enumerate(some, start=first)
-                for annotation in self._annotations(entry, f"$.annotations[{index}]")
-            ]
+            yield (
+                "annotations",
+                [
+                    annotation
+                    for index, entry in enumerate(some, start=first)
+                    for annotation in self._annotations(entry, f"$.annotations[{index}]")
+                ],
+            )
 
-    def whole(self) -> list[CocoAnnotation]:
-        """All segments at once."""
-        return [annotation for piece in self.pieces() for annotation in piece]
+    def whole(self) -> Iterator[Piece]:
+        """The same: the file was decoded as a whole when it was opened."""
+        return self.pieces()
 
     def _find_folder(self) -> Path | None:
         names = [entry.file_name for entry in self._segmented[:20] if entry.file_name]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tlx.bad_input import distinct, duplicate_action
 from tlx.context import Context
@@ -22,23 +23,26 @@ from tlx.media import image_header
 from tlx.model import AttributeValue, Category, Object, Taxonomy
 from tlx.orientation import Ground, ground_of
 from tlx.schema import RECORD, attribute_lists, object_array, uncollected
-from tlx_plugins.formats.coco_annotations import AnnotationTable, plain_id
+from tlx_plugins.formats.coco_annotations import AnnotationTable, Positions, plain_id
 from tlx_plugins.formats.coco_file import AnnotationFile, CocoCategory, CocoImage, Number
 from tlx_plugins.formats.coco_images import (
     SOURCE_ID,
+    ImageTable,
     carried,
     is_int64,
-    is_plain,
+    is_side,
     other_keys,
-    plain_attributes,
 )
 from tlx_plugins.formats.coco_object import ObjectReader
 from tlx_plugins.formats.coco_panoptic import PanopticSections, is_panoptic
-from tlx_plugins.formats.coco_polygons import Floats, Integers
-from tlx_plugins.formats.coco_sections import CocoSections
+from tlx_plugins.formats.coco_polygons import Integers
+from tlx_plugins.formats.coco_sections import CocoSections, Piece
 
 if TYPE_CHECKING:
     from tlx_plugins.formats.coco import CocoOptions
+
+_ODD_NAME = r"\\|://|^\./"
+"""A name of a file that is not taken as it stands."""
 
 
 @dataclass(slots=True)
@@ -88,16 +92,13 @@ class CocoReader:
 
 
 class _Row(NamedTuple):
-    """An image that is kept: its position in the file and its columns.
-
-    ``attributes`` is None for an image that has none but those of the published files.
-    """
+    """An image that is kept: its position in the file and its columns."""
 
     position: int
     uri: str
     width: int | None
     height: int | None
-    attributes: dict[str, AttributeValue] | None
+    attributes: dict[str, AttributeValue]
     ground: Ground
 
     @property
@@ -105,6 +106,21 @@ class _Row(NamedTuple):
         """The labels count the pixels of an image of the stated size."""
         size = (self.width, self.height) if self.width and self.height else None
         return self.ground.orientation == 1 and self.ground.size == size
+
+
+class _Kept(NamedTuple):
+    """The columns of N images that are kept.
+
+    ``positions`` in their file ascend; ``special`` has, by their number among these, at least all
+    whose objects are not read by the column.
+    """
+
+    positions: Integers
+    uris: pa.StringArray
+    widths: pa.Int32Array
+    heights: pa.Int32Array
+    attributes: pa.ListArray
+    special: dict[int, _Row]
 
 
 class _FileReader:
@@ -121,73 +137,117 @@ class _FileReader:
             if is_panoptic(file.path)
             else CocoSections(file.path)
         )
+        relative = folder.relative_to(reader.media_root).as_posix()
+        self.prefix = "" if relative == "." else relative + "/"
 
     def batches(self) -> Iterator[pa.RecordBatch]:
+        self._take_all()
         self._learn_categories(self.sections.categories)
         if isinstance(self.sections.info, dict):
             self.reader.info = self.reader.info or self.sections.info
         if isinstance(self.sections.licenses, list):
             met = self.reader.licenses
             met += [entry for entry in self.sections.licenses if entry not in met]
-        table = self._table()
-        images = self.sections.images
-        self.names = pa.array(list(self.reader.classes.by_name), pa.string())
-        self.order, self.starts = table.by_image()
-        self.crowded = table.crowded()
-        self.is_odd = np.zeros(table.count, bool)
-        self.is_odd[list(table.odd)] = True
-        relative = self.folder.relative_to(self.reader.media_root).as_posix()
-        prefix = "" if relative == "." else relative + "/"
-        begins = range(0, len(images), PART_ROWS)
+        ids = self.images.ids()
+        self.positions = Positions(ids)
+        self.firsts = None if self.positions.unique else self.positions.find(ids)
+        self.table.settle(
+            self.positions, self.images.sizes(), [plain_id(key) for key in self.objects.names]
+        )
+        self.names = pa.array(list(self.objects.names.values()), pa.string())
+        count = self.images.count
+        begins = range(0, count, PART_ROWS)
         for first in self.reader.context.progress.track(begins, "reading images", len(begins)):
-            yield self._batch(table, first, images[first : first + PART_ROWS], prefix)
-        self._report_strays(table)
+            yield self._batch(first, min(first + PART_ROWS, count))
+        self._report_strays()
 
-    def _table(self) -> AnnotationTable:
-        """All annotations; categories and images are known, no issue is reported yet."""
+    def _take_all(self) -> None:
+        """Take all of the file; no issue is reported yet."""
         try:
-            table = self._empty_table()
-            with uncollected():
-                for piece in self.sections.pieces():
-                    table.add(piece)
-        except msgspec.DecodeError:
-            table = self._empty_table()
-            table.add(self.sections.whole())
-        return table
+            self._take(self.sections.pieces())
+        except (OSError, ValueError, msgspec.DecodeError):
+            # Whatever is wrong, the decoder of whole files mends it or says where it is.
+            self._take(self.sections.whole())
 
-    def _empty_table(self) -> AnnotationTable:
-        positions = {name: number for number, name in enumerate(self.reader.classes.by_name)}
-        classes: dict[int | str, int] = {}
-        for key, name in self.objects.names.items():
-            classes[plain_id(key)] = positions[name]
-        ids = [plain_id(image.id) for image in self.sections.images]
-        # Of two images with one id the first counts.
-        self.images = dict(zip(reversed(ids), range(len(ids) - 1, -1, -1), strict=True))
-        return AnnotationTable(self.images, _sizes(self.sections.images), classes)
+    def _take(self, pieces: Iterator[Piece]) -> None:
+        self.images, self.table = ImageTable(), AnnotationTable()
+        with uncollected():
+            for piece in pieces:
+                if piece[0] == "images":
+                    self.images.add(piece[1])
+                else:
+                    self.table.add(piece[1])
 
-    def _batch(
-        self, table: AnnotationTable, first: int, images: list[CocoImage], prefix: str
-    ) -> pa.RecordBatch:
-        rows: list[_Row] = []
+    def _batch(self, first: int, last: int) -> pa.RecordBatch:
+        kept = self._usual(first, last) or self._one_by_one(first, last)
         things: dict[int, Object | None] = {}
         whole: dict[int, Sequence[Object]] = {}
-        for index, image in enumerate(images, start=first):
-            row = self._row(image, index, prefix)
-            if row is None:
+        for number, row in kept.special.items():
+            begin, end = self.table.starts[row.position : row.position + 2].tolist()
+            if not row.is_plain or self.table.crowded[row.position]:
+                whole[number] = self._together(row, begin, end)
                 continue
-            rows.append(row)
-            numbers = self.order[self.starts[index] : self.starts[index + 1]]
-            if not row.is_plain or self.crowded[index]:
-                whole[len(rows) - 1] = self._together(table, row, numbers.tolist())
-                continue
-            for number in numbers[self.is_odd[numbers]].tolist():
-                things[number] = self.objects.read(table.odd[number], number, row.ground.size)
-        objects, offsets = self._objects(table, rows, things, whole)
-        return self._assembled(rows, objects, offsets)
+            for place in range(begin, end):
+                if self.table.is_odd[place]:
+                    things[place] = self._object(place, row.ground.size)
+        objects, offsets = self._objects(kept.positions, things, whole)
+        return self._assembled(kept, objects, offsets)
 
-    def _together(self, table: AnnotationTable, row: _Row, numbers: list[int]) -> Sequence[Object]:
+    def _usual(self, first: int, last: int) -> _Kept | None:
+        """The columns of some images of which nothing is odd and no file is there."""
+        plain = self.images.plain()
+        if plain is None or self.firsts is not None or self.fetched.files:
+            return None
+        part = plain.slice(first, last)
+        if pc.any(pc.match_substring_regex(part.names, _ODD_NAME)).as_py():
+            return None
+        names = part.names.to_pylist()
+        uris = [self.prefix + name for name in names] if self.prefix else names
+        new = set(uris)
+        if len(new) < len(uris) or not self.reader.seen.isdisjoint(new):
+            return None
+        folders = {uri.rpartition("/")[0] for uri in uris} if "/" in "".join(names) else {""}
+        folders = folders if len(folders) > 1 or "" not in folders else {self.prefix[:-1]}
+        if any(self._listing(folder) for folder in folders) and any(map(self._is_there, uris)):
+            return None
+        self.reader.seen |= new
+        counts = np.diff(self.table.starts[first : last + 1])
+        owners = np.repeat(np.arange(last - first), counts)
+        begin, end = self.table.starts[[first, last]]
+        special = np.union1d(
+            owners[self.table.is_odd[begin:end]], np.flatnonzero(self.table.crowded[first:last])
+        )
+        rows = {}
+        for number in special.tolist():
+            width, height = size = tuple(part.sizes[number].tolist())
+            ground = Ground(size, 1, size)
+            rows[number] = _Row(first + number, uris[number], width, height, {}, ground)
+        return _Kept(
+            np.arange(first, last),
+            pa.array(uris, pa.string()),
+            pa.array(part.sizes[:, 0].copy()),
+            pa.array(part.sizes[:, 1].copy()),
+            part.attributes(),
+            rows,
+        )
+
+    def _one_by_one(self, first: int, last: int) -> _Kept:
+        """Any images: the columns of those that are kept."""
+        images = enumerate(self.images.entries(first, last), start=first)
+        found = (self._row(image, index) for index, image in images)
+        rows = [row for row in found if row is not None]
+        return _Kept(
+            np.array([row.position for row in rows], np.int64),
+            pa.array([row.uri for row in rows], pa.string()),
+            pa.array([row.width for row in rows], pa.int32()),
+            pa.array([row.height for row in rows], pa.int32()),
+            attribute_lists([row.attributes for row in rows]),
+            dict(enumerate(rows)),
+        )
+
+    def _together(self, row: _Row, begin: int, end: int) -> Sequence[Object]:
         """The objects of an image that need each other, or the image itself, to be settled."""
-        made = (self.objects.read(table.entry(n), n, row.ground.size) for n in numbers)
+        made = (self._object(place, row.ground.size) for place in range(begin, end))
         objects = distinct(
             [thing for thing in made if thing is not None],
             self.reader.options.duplicates,
@@ -195,19 +255,23 @@ class _FileReader:
         )
         return row.ground.brought_back(objects)
 
+    def _object(self, place: int, size: tuple[int, int] | None) -> Object | None:
+        number = int(self.table.order[place])
+        return self.objects.read(self.table.entry(place), number, size)
+
     def _repeated(self, thing: Object, action: str, position: int) -> None:
         message = f"has the annotation {thing.object_id} of {thing.category!r} twice."
         self.objects.report("duplicate-object", message, f"$.images[{position}]", action)
 
-    def _row(self, image: CocoImage, index: int, prefix: str) -> _Row | None:
+    def _row(self, image: CocoImage, index: int) -> _Row | None:
         report = self.objects.report
         place = f"$.images[{index}]"
-        if self.images[plain_id(image.id)] != index:
+        if self.firsts is not None and self.firsts[index] != index:
             message = f"the image id {image.id!r} appears twice; the first one is kept."
             action = duplicate_action(self.reader.options.duplicates, same=False)
             report("duplicate-image-id", message, place, action)
             return None
-        uri = self._uri(image, prefix)
+        uri = self._uri(image)
         if uri is None:
             report("no-file-name", "has no file_name.", place)
             return None
@@ -217,12 +281,10 @@ class _FileReader:
             report("duplicate-image", message, place, action)
             return None
         self.reader.seen.add(uri)
-        attributes: dict[str, AttributeValue] | None = None
-        if not is_plain(image):
-            attributes = self.objects.attributes(image.attributes, place)
-            # The writer keeps the id that an image had before it got a new one.
-            attributes.setdefault(SOURCE_ID, image.id if is_int64(image.id) else str(image.id))
-            attributes |= carried(other_keys(image))
+        attributes = self.objects.attributes(image.attributes, place)
+        # The writer keeps the id that an image had before it got a new one.
+        attributes.setdefault(SOURCE_ID, image.id if is_int64(image.id) else str(image.id))
+        attributes |= carried(other_keys(image))
         width, height = self._side(image.width, place), self._side(image.height, place)
         ground = self._ground(uri, (width, height) if width and height else None, place)
         if ground is None:
@@ -248,71 +310,70 @@ class _FileReader:
     def _is_there(self, uri: str) -> bool:
         """Whether there is such a file; each folder is listed once."""
         folder, _, name = uri.rpartition("/")
+        return name in self._listing(folder)
+
+    def _listing(self, folder: str) -> frozenset[str]:
         if folder not in self.listings:
             path = self.reader.media_root / folder
             try:
                 self.listings[folder] = frozenset(os.listdir(path))  # noqa: PTH208 - names only
             except (OSError, ValueError):
                 self.listings[folder] = frozenset()
-        return name in self.listings[folder]
+        return self.listings[folder]
 
     def _objects(
         self,
-        table: AnnotationTable,
-        rows: list[_Row],
+        positions: Integers,
         things: dict[int, Object | None],
         whole: dict[int, Sequence[Object]],
     ) -> tuple[pa.StructArray, Integers]:
         """The objects of some images, and where those of each begin.
 
         Args:
-            table: The annotations.
-            rows: The images.
-            things: What became of the odd annotations.
+            positions: The images, ascending.
+            things: What became of the odd annotations, by their place in the table.
             whole: All objects of the images, by their number among these, that were made together.
         """
-        positions = np.array([row.position for row in rows], np.int64)
-        counts = self.starts[positions + 1] - self.starts[positions]
+        starts = self.table.starts
+        counts = starts[positions + 1] - starts[positions]
         begins = np.concatenate(([0], np.cumsum(counts)))
         inner = np.arange(begins[-1]) - np.repeat(begins[:-1], counts)
-        numbers = self.order[np.repeat(self.starts[positions], counts) + inner]
-        owners = np.repeat(np.arange(len(rows)), counts)
+        places = np.repeat(starts[positions], counts) + inner
+        if not things and not whole:
+            return self.table.objects(places, self.names), begins
+        owners = np.repeat(np.arange(len(positions)), counts)
         apart = np.isin(owners, list(whole)) if whole else np.zeros(len(owners), bool)
-        odd = self.is_odd[numbers] & ~apart
+        odd = self.table.is_odd[places] & ~apart
         plain = np.flatnonzero(~odd & ~apart)
-        objects = table.objects(numbers[plain], self.names)
+        objects = self.table.objects(places[plain], self.names)
         # Where in the order of all annotations each object made singly belongs.
-        made = [(place, things[int(numbers[place])]) for place in np.flatnonzero(odd).tolist()]
+        made = [(place, things[int(places[place])]) for place in np.flatnonzero(odd).tolist()]
         for owner, found in whole.items():
             made += enumerate(found, start=int(begins[owner]))
         kept = [(place, thing) for place, thing in made if thing is not None]
-        places = plain
         if kept:
-            places = np.concatenate((plain, np.array([place for place, _ in kept])))
+            plain = np.concatenate((plain, np.array([place for place, _ in kept])))
             read = object_array([thing for _, thing in kept])
-            order = np.argsort(places)
+            order = np.argsort(plain)
             objects = pa.concat_arrays([objects, read]).take(pa.array(order))
-        left = np.bincount(owners[places], minlength=len(rows))
+        left = np.bincount(owners[plain], minlength=len(positions))
         return objects, np.concatenate(([0], np.cumsum(left)))
 
-    def _assembled(
-        self, rows: list[_Row], objects: pa.StructArray, offsets: Integers
-    ) -> pa.RecordBatch:
-        count = len(rows)
-        uris = pa.array([row.uri for row in rows], pa.string())
+    def _assembled(self, kept: _Kept, objects: pa.StructArray, offsets: Integers) -> pa.RecordBatch:
+        count = len(kept.positions)
         lists = pa.ListArray.from_arrays(
             pa.array(offsets, pa.int32()), objects, type=RECORD.field("objects").type
         )
         origin = RECORD.field("origin").type
         columns: dict[str, Any] = {
-            "image_id": uris,
-            "uri": uris,
-            "width": pa.array([row.width for row in rows], pa.int32()),
-            "height": pa.array([row.height for row in rows], pa.int32()),
+            "image_id": kept.uris,
+            "uri": kept.uris,
+            "width": kept.widths,
+            "height": kept.heights,
             "split": pa.repeat(pa.scalar(self.split, pa.string()), count),
             "labels": pa.array([[]] * count, RECORD.field("labels").type),
             "objects": lists,
-            "attributes": self._attributes(rows),
+            "attributes": kept.attributes,
             "origin": pa.StructArray.from_arrays(
                 [pa.repeat(pa.scalar(self.origin), count), pa.nulls(count, pa.int64())],
                 fields=list(origin),
@@ -321,19 +382,6 @@ class _FileReader:
         return pa.RecordBatch.from_arrays(
             [columns[f.name] if f.name in columns else pa.nulls(count, f.type) for f in RECORD],
             schema=RECORD,
-        )
-
-    def _attributes(self, rows: list[_Row]) -> pa.ListArray:
-        images = [self.sections.images[row.position] for row in rows]
-        if all(row.attributes is None for row in rows):
-            return plain_attributes(images)
-        return attribute_lists(
-            [
-                {SOURCE_ID: int(image.id), **carried(other_keys(image))}
-                if row.attributes is None
-                else row.attributes
-                for row, image in zip(rows, images, strict=True)
-            ]
         )
 
     def _learn_categories(self, categories: list[CocoCategory]) -> None:
@@ -370,49 +418,34 @@ class _FileReader:
                 )
                 report("category-id", message, place, "kept")
 
-    def _report_strays(self, table: AnnotationTable) -> None:
+    def _report_strays(self) -> None:
         """Annotations whose image is not in the file, image by image."""
         by_image: dict[str, list[int]] = defaultdict(list)
-        for index, image_id in table.strays.items():
+        for index, image_id in self.table.strays.items():
             by_image[str(image_id)].append(index)
         for key, indices in by_image.items():
             for index in indices:
                 message = f"belongs to the image {key}, which the file does not have."
                 self.objects.report("unknown-image", message, f"$.annotations[{index}]")
 
-    def _uri(self, image: CocoImage, prefix: str) -> str | None:
+    def _uri(self, image: CocoImage) -> str | None:
         name = image.file_name or image.coco_url
         if not name or not isinstance(name, str):
             return None
         if "://" in name:
             brought = self.fetched.find(name)
-            return name if brought is None else prefix + brought
+            return name if brought is None else self.prefix + brought
         if image.coco_url and self.fetched.files and not has_file(self.folder, name):
             brought = self.fetched.find(str(image.coco_url))
             if brought is not None:
-                return prefix + brought
+                return self.prefix + brought
         if "\\" in name and not has_file(self.folder, name):
             name = name.replace("\\", "/")
-        return prefix + name.removeprefix("./")
+        return self.prefix + name.removeprefix("./")
 
     def _side(self, value: Number, place: str) -> int | None:
-        if value is None or _is_side(value):
+        if value is None or is_side(value):
             return None if value is None else int(value)
         message = f"{value} is no width or height of an image; taken as not stated."
         self.objects.report("bad-size", message, place, "changed")
         return None
-
-
-def _is_side(value: float) -> bool:
-    """Whether a number can be the width or height of an image in pixels."""
-    return value == int(value) and 0 < value < 2**31
-
-
-def _sizes(images: list[CocoImage]) -> Floats:
-    """Width and height in pixels, both infinite unless both are known; float64 [M, 2]."""
-    sizes = np.full((len(images), 2), np.inf)
-    for row, image in enumerate(images):
-        width, height = image.width, image.height
-        if width is not None and height is not None and _is_side(width) and _is_side(height):
-            sizes[row] = width, height
-    return sizes

@@ -5,6 +5,7 @@ A hundred thousand objects cost no Python object each.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,18 @@ import pyarrow.compute as pc
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
+@cache
+def constant(text: str | None) -> Any:
+    """A text as Arrow has it; without its type Arrow looks for a package at each call."""
+    return pa.scalar(text, pa.string())
+
+
 def together(*parts: Any) -> Any:
     """Arrays and pieces of text put together row by row; null is nothing."""
-    return pc.binary_join_element_wise(*parts, "", null_handling="replace", null_replacement="")
+    pieces = (constant(part) if isinstance(part, str) else part for part in parts)
+    return pc.binary_join_element_wise(
+        *pieces, constant(""), null_handling="replace", null_replacement=""
+    )
 
 
 def joined(texts: Any, offsets: Any) -> Any:

@@ -15,10 +15,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tlx_plugins.formats.text_columns import joined, offsets_of, rounded, together
+from tlx_plugins.formats.text_columns import constant, joined, offsets_of, rounded, together
 
 UNWRITABLE = "[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x{FFFE}\\x{FFFF}]"
 """What XML 1.0 cannot hold (section 2.2), as RE2 has it."""
+
+_TYPED = ("integer", "real", "flag")
+"""Fields of `tlx.schema.ATTRIBUTE` whose type an element names."""
 
 _exact = Arithmetic(prec=60)
 
@@ -32,7 +35,7 @@ def escape(texts: Any) -> Any:
 
 def wrapped(before: str, texts: Any, after: str) -> Any:
     """Text with something before and after it; null stays null."""
-    return pc.binary_join_element_wise(before, texts, after, "")
+    return pc.binary_join_element_wise(constant(before), texts, constant(after), constant(""))
 
 
 def element(tag: str, texts: Any, indent: str) -> Any:
@@ -42,7 +45,8 @@ def element(tag: str, texts: Any, indent: str) -> Any:
 
 def flag(tag: str, values: Any, indent: str) -> Any:
     """An element with 0 or 1; null where it is not stated."""
-    return pc.if_else(values, f"{indent}<{tag}>1</{tag}>\n", f"{indent}<{tag}>0</{tag}>\n")
+    yes, no = (constant(f"{indent}<{tag}>{digit}</{tag}>\n") for digit in (1, 0))
+    return pc.if_else(values, yes, no)
 
 
 def number_text(values: Any, shift: int = 0) -> Any:
@@ -132,7 +136,7 @@ class Attributes:
             kind: Field of `tlx.schema.ATTRIBUTE`: ``text``, ``integer``, ``real`` or ``flag``.
         """
         values = self.flat.field(kind)
-        chosen = pc.and_(pc.equal(self.flat.field("name"), name), values.is_valid())
+        chosen = pc.and_(pc.equal(self.flat.field("name"), constant(name)), values.is_valid())
         found = values.filter(chosen)
         result = pa.nulls(self.rows, values.type)
         if len(found):
@@ -149,41 +153,43 @@ class Attributes:
 
     def unwritable(self) -> list[int]:
         """Rows with an attribute that XML cannot hold."""
-        bad = pc.or_(
-            pc.match_substring_regex(self.flat.field("name"), UNWRITABLE),
-            pc.fill_null(pc.match_substring_regex(self.flat.field("text"), UNWRITABLE), False),
-        )
-        return sorted(set(self.parents.filter(bad).to_pylist()))
+        names = self.flat.field("name").dictionary_encode()
+        odd = pc.match_substring_regex(names.dictionary, UNWRITABLE).take(names.indices)
+        texts = self.flat.field("text")
+        if texts.null_count < len(texts):
+            odd = pc.or_(odd, pc.fill_null(pc.match_substring_regex(texts, UNWRITABLE), False))
+        if not pc.any(odd).as_py():
+            return []
+        return sorted(set(self.parents.filter(odd).to_pylist()))
 
     def text(self, indent: str) -> Any:
         """The element of each row; null where nothing is left."""
         if not len(self.flat):
             return pa.nulls(self.rows, pa.string())
         flat = self.flat
-        value = pc.coalesce(
-            escape(_cleaned(flat.field("text"))),
-            flat.field("integer").cast(pa.string()),
-            flat.field("real").cast(pa.string()),
-            flat.field("flag").cast(pa.string()),
-        )
-        kind = pc.coalesce(
-            *(
-                pc.if_else(flat.field(name).is_valid(), f' type="{name}"', pa.scalar(None, "str"))
-                for name in ("integer", "real", "flag")
-            )
-        )
+        # Most objects have attributes of one type, and their names are few.
+        stated = [f for f in _TYPED if flat.field(f).null_count < len(flat)]
+        values = [flat.field(name).cast(pa.string()) for name in stated]
+        kinds = [
+            pc.if_else(flat.field(name).is_valid(), constant(f' type="{name}"'), constant(None))
+            for name in stated
+        ]
+        texts = flat.field("text")
+        if not stated or texts.null_count < len(flat):
+            values.insert(0, escape(_cleaned(texts)))
+        names = flat.field("name").dictionary_encode()
         entries = together(
             f"{indent}\t<attribute>\n{indent}\t\t<name>",
-            escape(_cleaned(flat.field("name"))),
+            escape(_cleaned(names.dictionary)).take(names.indices),
             f"</name>\n{indent}\t\t<value",
-            kind,
+            pc.coalesce(*kinds) if kinds else "",
             ">",
-            value,
+            pc.coalesce(*values),
             f"</value>\n{indent}\t</attribute>\n",
         )
         inner = joined(entries, offsets_of(self.parents, self.rows))
         block = together(f"{indent}<attributes>\n", inner, f"{indent}</attributes>\n")
-        return pc.if_else(pc.equal(inner, ""), pa.scalar(None, "str"), block)
+        return pc.if_else(pc.equal(inner, constant("")), constant(None), block)
 
 
 def _cleaned(texts: Any) -> Any:

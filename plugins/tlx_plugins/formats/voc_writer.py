@@ -20,7 +20,15 @@ from tlx.media import IMAGE_SUFFIXES, image_size
 from tlx.media_transfer import bring
 from tlx.schema import batch_to_records
 from tlx_plugins.formats import voc_columns as xml
-from tlx_plugins.formats.text_columns import CORNERS, corners_of, joined, offsets_of, together
+from tlx_plugins.formats.text_columns import (
+    CORNERS,
+    constant,
+    corners_of,
+    joined,
+    offsets_of,
+    together,
+)
+from tlx_plugins.formats.usual_names import usual_names
 from tlx_plugins.formats.voc_base import STATEMENT
 from tlx_plugins.formats.voc_lists import MASK_SETS, SETS, write_lines
 from tlx_plugins.formats.voc_masks import MOST_NUMBERS, draw_numbers, save_picture
@@ -37,11 +45,12 @@ _HEAD = ("image_id", "uri", "width", "height", "split")
 
 
 class _Head(NamedTuple):
-    """An image as its XML names it: the XML's path, the image's, elements, size, split."""
+    """An image as its XML names it: the XML's path, the image's, folder and name, size, split."""
 
     key: str
     uri: str
-    names: str
+    folder: str
+    name: str
     width: int
     height: int
     split: str | None
@@ -114,8 +123,10 @@ class VocWriter:
         attributes = xml.Attributes(batch.column("attributes"))
         for row in attributes.unwritable():
             self._unwritable(batch, row)
-        columns = (batch.column(name).to_pylist() for name in _HEAD)
-        heads = [self._head(*row) for row in zip(*columns, strict=True)]
+        heads = self._usual_heads(batch)
+        if heads is None:
+            columns = (batch.column(name).to_pylist() for name in _HEAD)
+            heads = [self._head(*row) for row in zip(*columns, strict=True)]
         texts = self._texts(heads, attributes, objects).cast(pa.binary()).to_pylist()
         if self.options.masks:
             self._write_masks(batch, heads)
@@ -162,7 +173,11 @@ class VocWriter:
 
     def _texts(self, heads: list[_Head | None], attributes: xml.Attributes, inner: Any) -> Any:
         """The whole XML of each image."""
-        names = pa.array([None if head is None else head.names for head in heads], pa.string())
+        folder = pa.array([None if head is None else head.folder for head in heads], pa.string())
+        name = pa.array([None if head is None else head.name for head in heads], pa.string())
+        uris = pa.array([None if head is None else head.uri for head in heads], pa.string())
+        remote = pc.match_substring(uris, "://")
+        path = pc.if_else(remote, xml.escape(uris), constant(None))
         width = pa.array([None if head is None else head.width for head in heads], pa.int32())
         height = pa.array([None if head is None else head.height for head in heads], pa.int32())
         database = xml.escape(attributes.take("database", "text"))
@@ -171,9 +186,13 @@ class VocWriter:
         segmented = attributes.take("segmented", "integer").cast(pa.string())
         return together(
             f'<annotation {STATEMENT}="{self.base}"',
-            pc.if_else(verified, ' verified="yes"', ' verified="no"'),
-            ">\n",
-            names,
+            pc.if_else(verified, constant(' verified="yes"'), constant(' verified="no"')),
+            ">\n\t<folder>",
+            xml.escape(folder),
+            "</folder>\n\t<filename>",
+            xml.escape(name),
+            "</filename>\n",
+            xml.element("path", path, "\t"),
             xml.wrapped("\t<source>\n\t\t<database>", database, "</database>\n\t</source>\n"),
             "\t<size>\n\t\t<width>",
             width.cast(pa.string()),
@@ -273,15 +292,20 @@ class VocWriter:
                 self._report("no-size", message, str(path), hint=hint)
                 return None
             width, height = size
-        parts = name.split("/")
-        folder = "/".join(parts[:-1])
-        names = (
-            f"\t<folder>{_escaped(folder or IMAGES)}</folder>\n"
-            f"\t<filename>{_escaped(parts[-1])}</filename>\n"
-        )
-        if remote:
-            names += f"\t<path>{_escaped(uri)}</path>\n"
-        return _Head(self._key(name), uri, names, width, height, split)
+        folder, _, last = name.rpartition("/")
+        return _Head(self._key(name), uri, folder or IMAGES, last, width, height, split)
+
+    def _usual_heads(self, batch: pa.RecordBatch) -> list[_Head | None] | None:
+        """The heads of images that can keep their names; None for others."""
+        found = usual_names(batch, self.used)
+        if found is None:
+            return None
+        others = (batch.column(name).to_pylist() for name in ("width", "height", "split"))
+        heads: list[_Head | None] = []
+        for name, stem, *rest in zip(*found, *others, strict=True):
+            folder, _, last = name.rpartition("/")
+            heads.append(_Head(stem, name, folder or IMAGES, last, *rest))
+        return heads
 
     def _key(self, name: str) -> str:
         """A path for the XML that no other one has, on file systems that know no case either."""
@@ -319,7 +343,3 @@ class VocWriter:
 def _plain(texts: Any) -> Any:
     """Text of an id or a track, as XML has it."""
     return xml.escape(pc.replace_substring_regex(texts, xml.UNWRITABLE, ""))
-
-
-def _escaped(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -19,6 +19,7 @@ from tlx.issues import Issue
 from tlx.media import IMAGE_SUFFIXES, image_size
 from tlx.media_transfer import bring
 from tlx_plugins.formats.text_columns import corners_of, joined, offsets_of, rounded, together
+from tlx_plugins.formats.usual_names import usual_names
 from tlx_plugins.formats.yolo_obb import extents, quadrilaterals
 
 if TYPE_CHECKING:
@@ -111,8 +112,10 @@ class YoloWriter:
                 self._report(code, f"{number} {messages[code]}", "", "requested")
 
     def _write_batch(self, batch: pa.RecordBatch) -> None:
-        columns = (batch.column(name).to_pylist() for name in _HEAD)
-        heads = [self._head(*row) for row in zip(*columns, strict=True)]
+        heads = self._usual_heads(batch)
+        if heads is None:
+            columns = (batch.column(name).to_pylist() for name in _HEAD)
+            heads = [self._head(*row) for row in zip(*columns, strict=True)]
         lines, counts = self._lines(batch, heads)
         for head, text, count in zip(heads, lines, counts, strict=True):
             if head is None:
@@ -209,6 +212,21 @@ class YoloWriter:
         box = together(*(f for v in (left, top, right, top, right, bottom, left, bottom)
                          for f in (" ", v)))  # fmt: skip
         return pc.if_else(pc.equal(parts, 0), box, points)
+
+    def _usual_heads(self, batch: pa.RecordBatch) -> list[_Head | None] | None:
+        """The heads of images of one split that can keep their names; None for others."""
+        splits = pc.unique(batch.column("split")).to_pylist()
+        before = "" if splits == [None] else f"{quote(splits[0] or '', safe='')}/"
+        if len(splits) != 1 or before == "images/":
+            return None
+        found = usual_names(batch, self.used, before)
+        if found is None:
+            return None
+        sizes = (batch.column(name).to_pylist() for name in ("width", "height"))
+        return [
+            _Head(before + name, before + stem, name, width, height)
+            for name, stem, width, height in zip(*found, *sizes, strict=True)
+        ]
 
     def _head(
         self, image_id: str, uri: str, width: int | None, height: int | None, split: str | None
