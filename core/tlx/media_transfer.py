@@ -45,15 +45,18 @@ def bring(source: Path, folder: Path, name: str, media: Media) -> None:
             hint="Put it in its place, or leave the images where they are: --media reference",
         )
     target.parent.mkdir(parents=True, exist_ok=True)
-    if target.exists() or target.is_symlink():
-        raise DataError(f"two images would become {name}.", place=source)
     try:
         if media == "copy":
+            # Exclusive, as the links are: other threads may be bringing images too.
+            with target.open("xb"):
+                pass
             shutil.copyfile(source, target)
         elif media == "hardlink":
             os.link(source, target)
         else:
             target.symlink_to(source.resolve())
+    except FileExistsError as error:
+        raise DataError(f"two images would become {name}.", place=source) from error
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
             # The system names the image that is read, and it is the output that is full.

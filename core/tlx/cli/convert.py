@@ -66,7 +66,7 @@ def register(app: App, arguments: list[str], screen: Screen) -> None:
             dry_run: Only say what would be lost.
             overwrite: Replace what lies at the output.
             on_error: What a bad record does: end the command, or be skipped and counted.
-            workers: Images that a writer may read at a time; it writes the same bytes.
+            workers: Threads that a writer may use for files and images; it writes the same bytes.
         """
         del flags
         wanted = Policies(**values(policies))
