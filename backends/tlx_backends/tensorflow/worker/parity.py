@@ -7,15 +7,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from . import exported, network
 from . import images as image_files
-from . import network
+from .exported import Found
 
 # The best of an image are compared, whatever their score; the last ones of the list may swap places
 # with those that were cut off.
 _COMPARED = 10
 _SYNTHETIC = 2
-
-Found = tuple[Any, Any, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,64 +64,12 @@ def of_detector(detector: network.Detector, arrays: Sequence[Any]) -> list[Found
     return found
 
 
-def of_file(form: str, folder: Path, config: Any, arrays: Sequence[Any]) -> list[Found]:
-    """The same of an exported network, loaded from its files."""
-    loaders = {"savedmodel": _saved_model, "frozen-graph": _frozen_graph, "tflite": _tflite}
-    return loaders[form](folder, config, arrays)
-
-
-def _saved_model(folder: Path, _config: Any, arrays: Sequence[Any]) -> list[Found]:
-    import numpy as np
-    import tensorflow as tf
-
-    detect = tf.saved_model.load(str(folder / "saved_model")).signatures["serving_default"]
-    found = []
-    for array in arrays:
-        # Two images at a time: the batch has to be free.
-        values = detect(input_tensor=tf.constant(np.stack([array, array])))
-        found.append(
-            (
-                values["detection_boxes"].numpy()[1],
-                values["detection_scores"].numpy()[1],
-                values["detection_classes"].numpy()[1] - 1,
-            )
-        )
-    return found
-
-
-def _frozen_graph(folder: Path, _config: Any, arrays: Sequence[Any]) -> list[Found]:
-    import tensorflow as tf
-
-    from .exporting import FROZEN_NAME
-
-    definition = tf.compat.v1.GraphDef.FromString((folder / FROZEN_NAME).read_bytes())
-    names = ["detection_boxes:0", "detection_scores:0", "detection_classes:0"]
-    with tf.Graph().as_default() as graph:
-        tf.import_graph_def(definition, name="")
-        with tf.compat.v1.Session(graph=graph) as session:
-            found = [session.run(names, {"image_tensor:0": array[None]}) for array in arrays]
-    return [(boxes[0], scores[0], classes[0] - 1) for boxes, scores, classes in found]
-
-
-def _tflite(folder: Path, config: Any, arrays: Sequence[Any]) -> list[Found]:
-    import tensorflow as tf
-    from object_detection.builders import model_builder
-
-    from .exporting import TFLITE_NAME
-
-    interpreter = tf.lite.Interpreter(model_path=str(folder / TFLITE_NAME))
-    interpreter.allocate_tensors()
-    runner = interpreter.get_signature_runner()
-    model = model_builder.build(config.model, is_training=False)
-    (name,) = runner.get_input_details()
-    found = []
-    for array in arrays:
-        inputs, _ = model.preprocess(tf.cast(array[None], tf.float32))
-        values = runner(**{name: inputs.numpy()})
-        # The signature's outputs are numbered from the last: number, scores, classes, boxes.
-        _, scores, classes, boxes = (values[key] for key in sorted(values))
-        found.append((boxes[0], scores[0], classes[0]))
-    return found
+def of_file(form: str, folder: Path, arrays: Sequence[Any]) -> list[Found]:
+    """The same of an exported network, loaded from its files as `tlx predict` loads it."""
+    detector = exported.load(form, folder)
+    # Each image twice: where the batch is free, both share one.
+    doubled = [detector.prepare(array) for array in arrays for _ in range(2)]
+    return list(detector.detect_each(doubled))[1::2]
 
 
 def compare(expected: Sequence[Found], found: Sequence[Found], tolerance: float) -> Agreement:
