@@ -153,7 +153,8 @@ def test_predict_from_what_was_exported(
     for source, seen in ((trained.run, "of-run"), (saved, "of-file")):
         trained.tlx("predict", source, *given, "-o", tmp_path / seen, "--on-error", "skip")
     ours, theirs = (
-        list(open_predictions(tmp_path / seen / "predictions.parquet")) for seen in ("of-run", "of-file")
+        list(open_predictions(tmp_path / seen / "predictions.parquet"))
+        for seen in ("of-run", "of-file")
     )
     assert [p.image_id for p in ours] == [p.image_id for p in theirs]
     assert len(ours) == len(images) + 1
