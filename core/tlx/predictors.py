@@ -12,7 +12,7 @@ from tlx.api import Exporter, ExportForm, Isolated
 from tlx.dataset import Dataset
 from tlx.errors import MissingEnvironment, MissingExtra, PluginError, UsageError
 from tlx.model import Taxonomy
-from tlx.runs import Run
+from tlx.runs import Run, runs_near
 from tlx.thresholds import FALLBACK_THRESHOLD
 
 
@@ -55,7 +55,7 @@ def find_predictor(path: Path, which: str = "best") -> Predictor:
     """
     if exported.is_exported(path):
         return _of_exported(path, which)
-    if not (path / "request.json").is_file():
+    if not _is_run(path):
         raise _neither(path)
     run = Run.open(path)
     checkpoint = run.checkpoint(which)
@@ -98,19 +98,21 @@ def _of_exported(folder: Path, which: str) -> Predictor:
 
 
 def _neither(path: Path) -> UsageError:
-    what = f"{path} is neither a run (it has no request.json) nor a model that tlx has exported"
-    if not path.exists():
-        return UsageError(f"there is no run and no exported model {path}.", hint=_make_one())
-    if not path.is_dir():
-        folder = path.parent
-        known = exported.is_exported(folder) or (folder / "request.json").is_file()
-        hint = f"Give the folder that holds it: {folder}" if known else _make_one()
-        return UsageError(f"{path} is a file, not a run or an exported model.", hint=hint)
-    return UsageError(f"{what} (it has no {exported.FILE_NAME}).", hint=_make_one())
+    if path.is_file() and (exported.is_exported(path.parent) or _is_run(path.parent)):
+        return UsageError(
+            f"{path} is a file of a model, not the folder that describes it.",
+            hint=f"Give the folder: {path.parent}",
+        )
+    lacking = f"it has no request.json and no {exported.FILE_NAME}"
+    return UsageError(
+        f"{path} is not a run folder, and no model that tlx has exported: "
+        f"{lacking if path.exists() else 'it does not exist'}.",
+        hint=runs_near(path),
+    )
 
 
-def _make_one() -> str:
-    return "tlx predict takes what tlx train and tlx export write."
+def _is_run(folder: Path) -> bool:
+    return (folder / "request.json").is_file()
 
 
 def forms_of(entry: host.Entry) -> tuple[ExportForm, ...] | None:

@@ -311,10 +311,10 @@ def test_what_is_no_exported_model(run: Run, folders: dict[str, Path], tmp_path:
     foreign = tmp_path / "foreign"
     foreign.mkdir()
     (foreign / "saved_model.pb").write_bytes(b"x")
-    refused(foreign, UsageError, r"neither a run \(it has no request.json\) nor a model that tlx")
-    refused(tmp_path / "nowhere", UsageError, "there is no run and no exported model")
+    refused(foreign, UsageError, "it has no request.json and no tlx-model.json")
+    refused(tmp_path / "nowhere", UsageError, "is not a run folder, .*: it does not exist")
     file = folders["onnx"] / "model.onnx"
-    refused(file, UsageError, f"Give the folder that holds it: {file.parent}")
+    refused(file, UsageError, f"Give the folder: {file.parent}")
     with pytest.raises(UsageError, match="an exported model, which holds one checkpoint: best"):
         tlx.predict(file.parent, images(run), tmp_path / "out", checkpoint="last")
 
