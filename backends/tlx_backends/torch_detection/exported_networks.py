@@ -33,5 +33,7 @@ def load(folder: Path, device: str) -> tuple[Network, NetworkSettings, torch.dev
     if found.form == "onnx":
         # onnxruntime moves images to its device by itself.
         return onnx_graph.OnnxDetector(folder / ONNX_FILE, device), settings, torch.device("cpu")
+    if found.form != "torchscript":
+        raise DataError(f"has the form {found.form!r}, which this tlx does not know.", place=place)
     chosen = devices.choose(device)
     return script_graph.load(folder / TORCHSCRIPT_FILE, chosen), settings, chosen

@@ -66,11 +66,7 @@ def export(job: Mapping[str, Any], channel: Channel) -> dict[str, Any]:
             f"{agreement.compared} detections differ by more than {_TOLERANCE[form]:g}.",
             hint="Keep the checkpoint, and report this with the run's pipeline.config.",
         )
-    channel.emit(
-        "log",
-        message=f"{form}: {agreement.compared} detections in {len(arrays)} images agree with the "
-        f"checkpoint, scores to {agreement.score:.1e}, corners to {agreement.corner:.1e} of a side",
-    )
+    channel.emit("log", message=agreement.told(form, len(arrays)))
     return {"files": files, "parity": agreement.plain(), **_described(form, model, config)}
 
 

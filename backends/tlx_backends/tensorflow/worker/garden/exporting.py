@@ -46,11 +46,7 @@ def export(job: Mapping[str, Any], channel: Channel) -> dict[str, Any]:
             f"{agreement.compared} detections differ by more than {_TOLERANCE:g}.",
             hint="Keep the checkpoint, and report this with the run's params.yaml.",
         )
-    channel.emit(
-        "log",
-        message=f"{form}: {agreement.compared} detections in {len(arrays)} images agree with the "
-        f"checkpoint, scores to {agreement.score:.1e}, corners to {agreement.corner:.1e} of a side",
-    )
+    channel.emit("log", message=agreement.told(form, len(arrays)))
     names = "".join(f"{name}\n" for name in pointer.classes)
     (dest / "classes.txt").write_text(names, encoding="utf-8")
     shutil.copyfile(pointer.run / experiment.FILE_NAME, dest / experiment.FILE_NAME)
@@ -60,7 +56,7 @@ def export(job: Mapping[str, Any], channel: Channel) -> dict[str, Any]:
         "parity": agreement.plain(),
         "first_id": FIRST_ID,
         "input": IMAGE_INPUT
-        | {"size": f"any; padded to {width} x {height} (width x height) inside"},
+        | {"size": f"any; scaled and padded to {width} x {height} (width x height) inside"},
         "output": OUTPUT_MEANING,
     }
 
