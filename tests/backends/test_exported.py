@@ -407,3 +407,19 @@ def test_help_and_list_name_the_forms(capsys: pytest.CaptureFixture[str]) -> Non
     listed = json.loads(capsys.readouterr().out)["backends"]
     (line,) = (one for one in listed if one["name"] == "tfvision")
     assert [form["name"] for form in line["forms"]] == ["savedmodel"]
+
+
+def test_a_device_that_onnxruntime_does_not_have(
+    run: Run, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    import onnxruntime
+
+    def asked(device: str) -> None:
+        tlx.predict(folders["onnx"], images(run), tmp_path / device, device=device, pictures=False)
+
+    asked("cpu")
+    with pytest.raises(UsageError, match="--device must be auto, cpu, cuda or cuda:N, not 'gpu'"):
+        asked("gpu")
+    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        with pytest.raises(UsageError, match="this onnxruntime has no CUDA"):
+            asked("cuda:0")
