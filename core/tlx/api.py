@@ -253,6 +253,39 @@ class TrainResult:
 
 
 @dataclass(frozen=True, slots=True)
+class ExportForm:
+    """One form in which a backend can write a checkpoint.
+
+    Attributes:
+        name: The name for ``--to``.
+        summary: One line: what runs it.
+        predicts: `Backend.predict` takes a folder of this form in place of a checkpoint. It holds
+            what `Backend.export` wrote there, and ``tlx-model.json`` (`tlx.exported`).
+    """
+
+    name: str
+    summary: str
+    predicts: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ExportReport:
+    """What an export wrote; all of it but the files' content goes into ``tlx-model.json``.
+
+    Attributes:
+        files: Files and folders, relative to the destination.
+        class_ids: The number that each class has in what the exported network puts out.
+        input: How to feed it, as plain JSON values: array, size, resizing, values.
+        output: What each of its outputs means, as plain JSON values.
+    """
+
+    files: tuple[str, ...]
+    class_ids: Mapping[str, int] = field(default_factory=dict)
+    input: Mapping[str, Any] = field(default_factory=dict)
+    output: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class ImageTask:
     """One image to predict on: its id and where its pixels are."""
 
@@ -286,11 +319,30 @@ class Backend(Plugged, Protocol):
         device: str = "auto",
         score_threshold: float = 0.0,
     ) -> Iterator[Prediction]:
-        """Detect in each image, in the given order."""
+        """Detect in each image, in the given order.
+
+        ``checkpoint`` is one of a training's, or a folder of a form that `Exporter.forms` says it
+        predicts from.
+        """
         ...
 
-    def export(self, checkpoint: Path, kind: str, dest: Path, context: Context) -> tuple[str, ...]:
-        """Write the checkpoint in another form; returns the files below ``dest``."""
+    def export(
+        self, checkpoint: Path, kind: str, dest: Path, context: Context
+    ) -> tuple[str, ...] | ExportReport:
+        """Write the checkpoint in another form below ``dest``; says what, or only the files."""
+        ...
+
+
+@runtime_checkable
+class Exporter(Protocol):
+    """What a backend has besides when it names the forms of its `export`.
+
+    Core then refuses any other form by itself, and lists them in the help.
+    """
+
+    @property
+    def forms(self) -> tuple[ExportForm, ...]:
+        """The forms, without importing anything heavy."""
         ...
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,20 +10,32 @@ from typing import Any
 
 import msgspec
 
-from tlx import class_map, host
+import tlx
+from tlx import class_map, exported, host
 from tlx import options as option_values
-from tlx.api import ModelInfo, TrainRequest
+from tlx.api import ExportReport, ModelInfo, TrainRequest
 from tlx.context import Context
 from tlx.dataset import Dataset
 from tlx.errors import UsageError, nearest
 from tlx.pipeline import PathLike, options_of, require_path
-from tlx.predicting import predict_split, require_available, run_thresholds, usable_backend
+from tlx.predicting import predict_split
+from tlx.predictions import open_predictions
+from tlx.predictors import (
+    checkpoint_digest,
+    forms_of,
+    require_available,
+    run_taxonomy,
+    run_thresholds,
+    usable_backend,
+)
 from tlx.runs import Run, RunInfo, next_run
 from tlx.scoring import DEFAULT_HEIGHTS, Evaluation, judge, tune
 from tlx.splitting import audit
-from tlx.staging import staged, write_text
+from tlx.staging import require_apart, staged, write_text
+from tlx.thresholds import FALLBACK_THRESHOLD
 
 RUNS = Path("runs")
+PREDICTIONS = "predictions.parquet"
 
 
 def _model(entry: host.Entry, name: str | None) -> ModelInfo:
@@ -199,8 +212,8 @@ def evaluate(
     """Judge a run on one split and write ``metrics.json`` into its folder.
 
     Args:
-        run: The run folder.
-        dataset: Another dataset than the run's own.
+        run: The run folder, or what `predict` wrote for a dataset, of an exported model say.
+        dataset: Another dataset than the run's own; that of the predictions.
         split: ``test`` by default, or the validation split where there is no test split.
         checkpoint: ``best`` or ``last``.
         score_threshold: Score from which detections are used for precision and recall; by default
@@ -210,7 +223,10 @@ def evaluate(
         context: Progress and issues.
     """
     context = context or Context()
-    opened = Run.open(run)
+    folder = Path(run).expanduser()
+    if (folder / PREDICTIONS).is_file() and not (folder / "request.json").is_file():
+        return _evaluate_predictions(folder, dataset, split, score_threshold, heights)
+    opened = Run.open(folder)
     data = Dataset.open(dataset if dataset is not None else opened.info.request.dataset)
     chosen = split or _judged_split(data, opened.info.request.val_split)
     data.require_split(chosen)
@@ -229,6 +245,53 @@ def evaluate(
     }
     opened.write_json("metrics.json", metrics)
     return Evaluation(metrics, opened.path / "metrics.json")
+
+
+def _evaluate_predictions(
+    folder: Path,
+    dataset: PathLike | None,
+    split: str | None,
+    score_threshold: float | None,
+    heights: Sequence[float],
+) -> Evaluation:
+    found = open_predictions(folder / PREDICTIONS)
+    if dataset is None:
+        raise UsageError(
+            f"{folder} holds predictions, which do not say where their labels are.",
+            hint=f"Name the dataset: tlx eval {folder} --dataset DATASET",
+        )
+    data = Dataset.open(require_path(dataset, "The dataset"))
+    if found.meta.get("dataset") != data.fingerprint:
+        raise UsageError(
+            f"the predictions in {folder} were not made on {data.path} as it is now.",
+            hint=f"Make them with: tlx predict MODEL {data.path} -o {folder} --overwrite",
+        )
+    made = found.meta.get("split")
+    if split is not None and made not in (None, split):
+        raise UsageError(f"the predictions in {folder} are of the split {made!r}, not {split!r}.")
+    chosen = split or made or _judged_split(data, "val")
+    data.require_split(chosen)
+    tuned = found.meta.get("thresholds") or FALLBACK_THRESHOLD
+    form = found.meta.get("form")
+    metrics = {
+        "run": folder.name,
+        "backend": found.meta.get("backend"),
+        "model": found.meta.get("model"),
+        "checkpoint": form or "checkpoint",
+        "dataset": data.path.name,
+        "dataset_fingerprint": data.fingerprint,
+        **judge(
+            data,
+            found.path,
+            split=chosen,
+            thresholds=tuned if score_threshold is None else score_threshold,
+            heights=heights,
+        ),
+        "leaks": [str(leak) for leak in audit(data)],
+    }
+    path = folder / "metrics.json"
+    write_text(path, json.dumps(metrics, indent=2, sort_keys=True) + "\n")
+    return Evaluation(metrics, path)
 
 
 def _judged_split(data: Dataset, val_split: str) -> str:
@@ -269,7 +332,7 @@ def looked_at(
     """The predictions file and the split to look at: given, or those that a run is judged on."""
     if predictions is not None:
         found = Path(predictions)
-        return found / "predictions.parquet" if found.is_dir() else found, split
+        return found / PREDICTIONS if found.is_dir() else found, split
     if run is None:
         return None, split
     opened = Run.open(run)
@@ -287,16 +350,68 @@ def export(
     overwrite: bool = False,
     context: Context | None = None,
 ) -> tuple[Path, ...]:
-    """Write a run's checkpoint in another form, as its backend can.
+    """Write a run's checkpoint in another form, as its backend can, with `tlx.exported` beside.
+
+    Args:
+        run: The run folder.
+        kind: One of the backend's forms.
+        output: The folder to write; `predict` takes it like a run.
+        checkpoint: ``best`` or ``last``.
+        overwrite: Replace what lies at the output.
+        context: Progress and events.
 
     Returns:
         The files.
+
+    Raises:
+        UsageError: If the backend has no such form; names those that it has.
+        TlxError: If what was written does not detect what the checkpoint does.
     """
     context = context or Context()
     opened = Run.open(run)
     entry = usable_backend(opened.info.backend)
-    with staged(Path(output), overwrite=overwrite) as folder:
+    forms = forms_of(entry)
+    if forms is not None and kind not in {form.name for form in forms}:
+        raise UsageError(
+            f"the backend {entry.name!r} cannot export to {kind!r}.",
+            hint=nearest(kind, [form.name for form in forms]),
+        )
+    source = opened.checkpoint(checkpoint)
+    dest = Path(output)
+    if dest.exists():
+        require_apart(opened.path, dest)
+    with staged(dest, overwrite=overwrite) as folder:
         folder.mkdir()
         with host.guard(entry):
-            files = entry.value.export(opened.checkpoint(checkpoint), kind, folder, context)
-    return tuple(Path(output) / name for name in files)
+            found = entry.value.export(source, kind, folder, context)
+        report = found if isinstance(found, ExportReport) else ExportReport(tuple(found))
+        exported.write(folder, _exported_model(opened, kind, checkpoint, source, report))
+    return tuple(dest / name for name in (*report.files, exported.FILE_NAME))
+
+
+def _exported_model(
+    run: Run, form: str, which: str, checkpoint: Path, report: ExportReport
+) -> exported.ExportedModel:
+    request = run.info.request
+    tuned = run_thresholds(run)
+    return exported.ExportedModel(
+        tlx=tlx.__version__,
+        backend=run.info.backend,
+        form=form,
+        model=request.model,
+        files=sorted(report.files),
+        classes=exported.classes_of(
+            report, tuned if isinstance(tuned, Mapping) else {}, run_taxonomy(run)
+        ),
+        input=dict(report.input),
+        output=dict(report.output),
+        lineage={
+            "run": str(run.path.resolve()),
+            "checkpoint": which,
+            "checkpoint_sha256": checkpoint_digest(checkpoint),
+            "weights": request.weights,
+            "dataset": request.dataset,
+            "dataset_fingerprint": run.info.dataset_fingerprint,
+            "leaks": run.info.leaks,
+        },
+    )

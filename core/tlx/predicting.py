@@ -1,8 +1,7 @@
-"""Prediction: a run and images in, a predictions file out."""
+"""Prediction: a run or an exported model and images in, a predictions file out."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -12,52 +11,22 @@ from pathlib import Path
 import msgspec
 
 from tlx import drawing, host
-from tlx.api import ImageTask, Isolated
+from tlx.api import ImageTask
 from tlx.context import Context
 from tlx.dataset import Dataset
-from tlx.errors import DataError, MissingEnvironment, MissingExtra, UsageError
+from tlx.errors import DataError, UsageError
 from tlx.footage import DrawnVideos, Footage
 from tlx.model import Prediction
 from tlx.pipeline import PathLike
 from tlx.prediction_inputs import find_inputs
 from tlx.predictions import PredictionsFile, open_predictions, write_predictions
+from tlx.predictors import checkpoint_digest, find_predictor, usable_backend
 from tlx.runs import Run
 from tlx.staging import require_apart, staged
-from tlx.thresholds import FALLBACK_THRESHOLD
 
 # Detections below this score are not kept: they cannot change AP in its third digit, and are most
 # of what a dense detector puts out.
 KEPT_SCORE = 0.01
-
-
-def usable_backend(name: str) -> host.Entry:
-    """The backend called ``name``, if it can run here; errors as of `require_available`."""
-    entry = host.installed().entry("backend", name)
-    require_available(entry)
-    return entry
-
-
-def require_available(entry: host.Entry) -> None:
-    """Refuse a backend or viewer that cannot run here.
-
-    Raises:
-        MissingExtra: With the command that installs what it needs.
-        MissingEnvironment: The same, for a backend with an environment of its own.
-        UsageError: If neither would help; says why.
-    """
-    state = host.availability(entry)
-    if state.ok:
-        return
-    what = f"the {entry.kind} {entry.name!r}"
-    if state.extra is None:
-        kind = MissingEnvironment if isinstance(entry.value, Isolated) else UsageError
-        raise kind(f"{what} cannot run here: {state.detail}.", hint=state.hint)
-    raise MissingExtra(what, state.extra, state.detail)
-
-
-def _checkpoint_digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def predict_split(
@@ -70,7 +39,7 @@ def predict_split(
     meta = {
         "dataset": data.fingerprint,
         "split": split,
-        "checkpoint": _checkpoint_digest(checkpoint),
+        "checkpoint": checkpoint_digest(checkpoint),
         "backend": run.info.backend,
         "model": run.info.request.model,
     }
@@ -92,14 +61,6 @@ def predict_split(
         )
         shown = context.progress.track(stream, f"predicting {split}", total=len(tasks))
         return write_predictions(path, shown, meta, overwrite=True)
-
-
-def run_thresholds(run: Run) -> Mapping[str, float] | float:
-    """The tuned score threshold per class, or one for all where none was tuned."""
-    tuned = run.read_json("thresholds.json")
-    if not tuned:
-        return FALLBACK_THRESHOLD
-    return {name: float(entry["threshold"]) for name, entry in tuned.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,11 +105,11 @@ def predict(
     prediction the frame number and the time in seconds.
 
     Args:
-        run: The run folder.
+        run: The run folder, or the folder of a model that `export` wrote.
         inputs: A dataset folder, folders, image files, and videos.
         output: The folder to write.
         split: Only this split of a dataset.
-        checkpoint: ``best`` or ``last``.
+        checkpoint: ``best`` or ``last`` of a run.
         batch_size: Images at a time.
         device: Where to predict.
         score_threshold: Keep detections from this score on; by default everything from 0.01 on is
@@ -162,26 +123,26 @@ def predict(
     context = context or Context()
     if every < 1:
         raise UsageError(f"--every must be at least 1, not {every}.")
-    opened = Run.open(run)
-    entry = usable_backend(opened.info.backend)
-    file = opened.checkpoint(checkpoint)
+    predictor = find_predictor(Path(run).expanduser(), checkpoint)
     several = [inputs] if isinstance(inputs, str | Path) else list(inputs)  # type: ignore[arg-type]
     given = find_inputs((Path(str(p)).expanduser() for p in several), split)
     if video and not given.videos:
         raise UsageError("--video writes videos again, and none is given.")
-    thresholds = score_threshold if score_threshold is not None else run_thresholds(opened)
+    thresholds = predictor.thresholds if score_threshold is None else score_threshold
     meta = {
         "dataset": given.data.fingerprint if given.data is not None else None,
         "split": split,
-        "checkpoint": _checkpoint_digest(file),
-        "backend": opened.info.backend,
-        "model": opened.info.request.model,
+        "checkpoint": predictor.digest,
+        "backend": predictor.backend.name,
+        "model": predictor.model,
+        "form": predictor.form,
+        "thresholds": thresholds,
     }
     dest = Path(output)
     if dest.exists():
-        for used in (opened.path, *given.paths):
+        for used in (predictor.folder, *given.paths):
             require_apart(used, dest)
-    taxonomy = Dataset.open(opened.info.request.dataset).taxonomy if _has_dataset(opened) else None
+    taxonomy = predictor.taxonomy
     with staged(dest, overwrite=overwrite) as folder, ExitStack() as stack:
         folder.mkdir()
         frames = folder.with_name(f"{folder.name}.frames")
@@ -192,9 +153,9 @@ def predict(
             if video
             else None
         )
-        with host.guard(entry):
-            stream = entry.value.predict(
-                file,
+        with host.guard(predictor.backend):
+            stream = predictor.backend.value.predict(
+                predictor.checkpoint,
                 chain(given.images, footage.tasks()),
                 context,
                 batch_size=batch_size,
@@ -224,10 +185,6 @@ def predict(
         footage.frames,
         tuple(sorted((dest / "videos").iterdir())) if video else (),
     )
-
-
-def _has_dataset(run: Run) -> bool:
-    return (Path(run.info.request.dataset) / "manifest.json").is_file()
 
 
 def _write_lines(path: Path, predictions: Iterable[Prediction]) -> None:

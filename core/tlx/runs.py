@@ -65,7 +65,7 @@ class Run:
         file = folder / "request.json"
         if not file.is_file():
             raise UsageError(
-                f"{folder} is not a run folder: it has no request.json.", hint=_runs_near(folder)
+                f"{folder} is not a run folder: it has no request.json.", hint=runs_near(folder)
             )
         try:
             return cls(folder, msgspec.json.decode(file.read_bytes(), type=RunInfo))
@@ -173,7 +173,8 @@ def environment() -> Mapping[str, Any]:
     }
 
 
-def _runs_near(folder: Path) -> str:
+def runs_near(folder: Path) -> str:
+    """The runs beside a folder that is none, or how to make one: a sentence for a hint."""
     parent = folder.parent
     near = sorted(p.parent.name for p in parent.glob("*/request.json")) if parent.is_dir() else []
     if near:

@@ -133,35 +133,3 @@ def test_what_is_no_checkpoint(log, tmp_path):
         detect(foreign, [], log)
     with pytest.raises(UsageError, match="there is no checkpoint"):
         detect(tmp_path / "nothing.pt", [], log)
-
-
-def test_torchscript_detects_the_same(learned, log, tmp_path):
-    import json
-
-    import torch
-
-    from tlx_backends.torch_detection import checkpoints
-    from tlx_backends.torch_detection.images import fit, read
-
-    _, checkpoint, tasks = learned
-    files = TorchBackend().export(checkpoint, "torchscript", tmp_path / "out", log.context)
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == sorted(files)
-    facts = json.loads((tmp_path / "out" / "model.json").read_text())
-    _, settings = checkpoints.network(checkpoints.load(checkpoint), checkpoint)
-    with pytest.warns(FutureWarning, match="deprecated"):
-        scripted = torch.jit.load(tmp_path / "out" / "model.torchscript.pt")
-    image = fit(read(tasks[0].path), settings)
-    with torch.inference_mode():
-        _, (found,) = scripted([image.pixels])
-    (prediction,) = detect(checkpoint, tasks[:1], log)
-    assert len(found["scores"]) == len(prediction.detections) > 0
-    first = prediction.detections[0]
-    assert facts["labels"][str(int(found["labels"][0]))] == first.category
-    assert float(found["scores"][0]) == pytest.approx(first.score, abs=1e-4)
-
-
-def test_other_exports_are_refused(learned, log, tmp_path):
-    _, checkpoint, _ = learned
-    with pytest.raises(UsageError, match="cannot export to 'onnx'.*Known: torchscript"):
-        TorchBackend().export(checkpoint, "onnx", tmp_path / "out", log.context)
-    assert not (tmp_path / "out").exists()

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tlx import environments
+from tlx import environments, exported
 from tlx.api import ImageTask, TrainRequest, TrainResult
 from tlx.context import Context
 from tlx.dataset import Dataset
@@ -22,7 +22,7 @@ from tlx.issues import IssueLog
 from tlx.model import Category, Taxonomy
 from tlx_backends.tensorflow import job as job_making
 from tlx_backends.tensorflow import zoo
-from tlx_backends.tensorflow.backend import TfodBackend
+from tlx_backends.tensorflow.backend import TfodBackend, TfvisionBackend
 from tlx_backends.tensorflow.environment import TENSORFLOW
 from tlx_backends.tensorflow.options import TfodOptions
 
@@ -253,10 +253,33 @@ def test_export_and_its_forms(backend: TfodBackend, data: Dataset, tmp_path: Pat
     run = tmp_path / "run"
     backend.train(request(data, run), Context())
     best = run / "checkpoints" / "best.json"
-    assert backend.export(best, "frozen", tmp_path / "out", Context()) == ("model.txt",)
+    report = backend.export(best, "frozen-graph", tmp_path / "out", Context())
+    assert report.files == ("model.txt",)
+    assert report.class_ids == {"stop": 1, "go": 2}
     assert (tmp_path / "out" / "model.txt").read_text() == "frozen-graph"
-    with pytest.raises(UsageError, match="cannot export to 'onnx'"):
-        backend.export(best, "onnx", tmp_path / "out", Context())
+    with pytest.raises(UsageError, match="cannot export to 'frozen'. Did you mean 'frozen-graph'"):
+        backend.export(best, "frozen", tmp_path / "out", Context())
+
+
+def test_an_exported_model_is_handed_to_the_worker(
+    backend: TfodBackend, data: Dataset, tmp_path: Path
+) -> None:
+    run, out = tmp_path / "run", tmp_path / "out"
+    backend.train(request(data, run), Context())
+    report = backend.export(run / "checkpoints" / "best.json", "tflite", out, Context())
+    model = exported.ExportedModel(
+        tlx="0", backend="tfod", form="tflite", model=MODEL, files=list(report.files),
+        classes=exported.classes_of(report, {}, None), input={}, output={}, lineage={},
+    )  # fmt: skip
+    exported.write(out, model)
+    tasks = [ImageTask(r.image_id, str(data.image_path(r.uri))) for r in data.records("val")]
+    ours, theirs = (
+        list(backend.predict(network, tasks, Context()))
+        for network in (run / "checkpoints" / "best.json", out)
+    )
+    assert ours == theirs
+    with pytest.raises(DataError, match="exported by the backend 'tfod', not 'tfvision'"):
+        TfvisionBackend().predict(out, tasks, Context())
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": "tlx-tensorflow"}', "\x00"])

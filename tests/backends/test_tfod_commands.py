@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from tlx import environments
 from tlx.dataset import Dataset
@@ -107,17 +108,91 @@ def test_the_run_folder_is_as_the_other_backends(trained: Trained) -> None:
     assert judged["ap"] == pytest.approx(result.metrics["ap"], abs=1e-6)
 
 
-def test_eval_predict_and_export(trained: Trained) -> None:
+def test_eval_and_predict(trained: Trained) -> None:
     assert "split test: 4 images" in trained.tlx("eval", trained.run)
     images = trained.folder / "lamps.tlx-images" / "test"
     trained.tlx("predict", trained.run, images, "-o", "seen")
     found = list(open_predictions(trained.folder / "seen" / "predictions.parquet"))
     assert len(found) == 4
-    trained.tlx("export", trained.run, "--to", "savedmodel", "-o", "saved")
-    assert list((trained.folder / "saved").rglob("saved_model.pb"))
     told = trained.tlx("export", trained.run, "--to", "onnx", "-o", "onnx", code=2)
-    assert "cannot export to 'onnx'" in told
+    assert "cannot export to 'onnx'. Known: frozen-graph, savedmodel, tflite." in told
     assert not (trained.folder / "onnx").exists()
+
+
+@pytest.mark.parametrize(
+    ("form", "file", "first_id", "tolerance"),
+    [
+        ("savedmodel", "saved_model/saved_model.pb", 1, 1e-4),
+        ("frozen-graph", "frozen_inference_graph.pb", 1, 1e-4),
+        ("tflite", "model.tflite", 0, 2e-3),
+    ],
+)
+def test_predict_from_what_was_exported(
+    trained: Trained, tmp_path: Path, form: str, file: str, first_id: int, tolerance: float
+) -> None:
+    """Within the tolerance that its own comparison has; drawn and kept by the run's thresholds."""
+    saved = tmp_path / "saved"
+    assert "agree with the checkpoint" in trained.tlx(
+        "export", trained.run, "--to", form, "-o", saved
+    )
+    assert (saved / file).is_file()
+    told = json.loads((saved / "tlx-model.json").read_text())
+    tuned = json.loads((trained.run / "thresholds.json").read_text())
+    assert [(c["name"], c["id"], c["threshold"]) for c in told["classes"]] == [
+        (name, first_id + k, tuned[name]["threshold"]) for k, name in enumerate(("stop", "go"))
+    ]
+    data = Dataset.open(trained.dataset)
+    images = [data.image_path(record.uri) for record in data.records("test")]
+    # Two sizes: a batch of one form holds images of one size only.
+    odd = tmp_path / "odd.png"
+    with Image.open(images[0]) as picture:
+        picture.resize((70, 90)).save(odd)
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no picture")
+    given = [images[0], odd, broken, *images[1:]]
+    for source, seen in ((trained.run, "of-run"), (saved, "of-file")):
+        trained.tlx("predict", source, *given, "-o", tmp_path / seen, "--on-error", "skip")
+    ours, theirs = (
+        list(open_predictions(tmp_path / seen / "predictions.parquet"))
+        for seen in ("of-run", "of-file")
+    )
+    assert [p.image_id for p in ours] == [p.image_id for p in theirs]
+    assert len(ours) == len(images) + 1
+    for prediction, other in zip(ours, theirs, strict=True):
+        side = 96.0
+        for one in prediction.detections[:10]:
+            gaps = [
+                max(
+                    abs(one.score - d.score),
+                    *(
+                        abs(getattr(one.box, corner) - getattr(d.box, corner)) / side
+                        for corner in ("xmin", "ymin", "xmax", "ymax")
+                    ),
+                )
+                for d in other.detections
+                if d.category == one.category
+            ]
+            assert min(gaps) <= tolerance
+    drawn = len(list((tmp_path / "of-file" / "pictures").iterdir()))
+    assert drawn == len(list((tmp_path / "of-run" / "pictures").iterdir())) == len(ours)
+
+    trained.tlx("predict", saved, trained.dataset, "--split", "test", "-o", tmp_path / "judged")
+    judged = trained.tlx("eval", tmp_path / "judged", "--dataset", trained.dataset)
+    assert f"({form}) on lamps.tlx, split test: 4 images" in judged
+
+
+def test_an_exported_model_that_is_broken(trained: Trained, tmp_path: Path) -> None:
+    saved = tmp_path / "saved"
+    trained.tlx("export", trained.run, "--to", "frozen-graph", "-o", saved)
+    graph = saved / "frozen_inference_graph.pb"
+    graph.write_bytes(graph.read_bytes()[:1000])
+    images = trained.folder / "lamps.tlx-images" / "test"
+    told = trained.tlx("predict", saved, images, "-o", tmp_path / "seen", code=3)
+    assert "the frozen-graph cannot be loaded" in told
+    graph.unlink()
+    told = trained.tlx("predict", saved, images, "-o", tmp_path / "seen", code=3)
+    assert "frozen_inference_graph.pb, which is gone" in told
+    assert not (tmp_path / "seen").exists()
 
 
 def test_from_an_earlier_run_with_other_classes(trained: Trained, new_scene: Any) -> None:

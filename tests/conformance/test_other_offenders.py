@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tlx.api import Availability, TrainRequest, TrainResult
+from tlx.api import Availability, ExportReport, TrainRequest, TrainResult
 from tlx.context import Context
 from tlx.model import Box, Prediction
 from tlx.testing import ConformanceError, Trial, checks_for
@@ -91,8 +92,46 @@ class TripsOverCheckpoints(ToyBackend):
     breaks = "a_missing_checkpoint_is_explained"
 
     def predict(self, checkpoint: Path, *arguments: Any, **more: Any) -> Iterator[Prediction]:
-        checkpoint.read_bytes()[0]
+        if not checkpoint.is_dir():
+            checkpoint.read_bytes()[0]
         return super().predict(checkpoint, *arguments, **more)
+
+
+class ExportsAnother(ToyBackend):
+    """What it exports is not what it has learned."""
+
+    breaks = "what_it_exports_predicts_the_same"
+
+    def export(self, checkpoint: Path, kind: str, dest: Path, context: Context) -> ExportReport:
+        report = super().export(checkpoint, kind, dest, context)
+        path = dest / report.files[0]
+        content = json.loads(path.read_text())
+        content["boxes"] = {name: [9.0, 9.0, 19.0, 19.0] for name in content["boxes"]}
+        path.write_text(json.dumps(content))
+        return report
+
+
+class ExportsAnything(ToyBackend):
+    breaks = "what_it_exports_predicts_the_same"
+
+    def export(self, checkpoint: Path, kind: str, dest: Path, context: Context) -> ExportReport:
+        return super().export(checkpoint, "json", dest, context)
+
+
+class SaysNoForms(ToyBackend):
+    """As backends were before forms had names: the files are all that it says."""
+
+    @property
+    def forms(self) -> Any:
+        raise AttributeError("forms")
+
+    def export(self, *arguments: Any, **more: Any) -> Any:
+        return super().export(*arguments, **more).files
+
+
+def test_a_backend_need_not_name_its_forms(tmp_path: Path) -> None:
+    names = [check.name for check in checks_for("backend")]
+    assert failing("backend", SaysNoForms(), tmp_path, *names) == set()
 
 
 def test_the_toy_backend_keeps_every_promise(tmp_path: Path) -> None:
@@ -102,7 +141,16 @@ def test_the_toy_backend_keeps_every_promise(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "offender",
-    [NeverLearns, Rolls, WritesElsewhere, CachesInTheDataset, LeavesTheImage, TripsOverCheckpoints],
+    [
+        NeverLearns,
+        Rolls,
+        WritesElsewhere,
+        CachesInTheDataset,
+        LeavesTheImage,
+        TripsOverCheckpoints,
+        ExportsAnother,
+        ExportsAnything,
+    ],
 )
 def test_an_offending_backend_fails_its_check_and_no_other(offender: Any, tmp_path: Path) -> None:
     assert failing("backend", offender(), tmp_path) == {offender.breaks}
@@ -167,7 +215,8 @@ def test_the_toy_source_keeps_every_promise(tmp_path: Path) -> None:
 def test_every_check_of_the_other_kinds_has_its_offender() -> None:
     formats = {check.name for check in checks_for("format")}
     offended = {kind.breaks for kind in (NeverLearns, Rolls, WritesElsewhere, CachesInTheDataset,
-                                         LeavesTheImage, TripsOverCheckpoints)}  # fmt: skip
+                                         LeavesTheImage, TripsOverCheckpoints,
+                                         ExportsAnother)}  # fmt: skip
     offended |= {"its_availability_is_found_lightly", "its_missing_packages_are_named"}
     offended |= {"it_takes_no_other_file"}
     kinds = ("source", "backend", "viewer", "decoder", "command")

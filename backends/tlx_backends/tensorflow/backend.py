@@ -7,10 +7,20 @@ from pathlib import Path
 from typing import Any
 
 from tlx import environments
-from tlx.api import Availability, Environment, ImageTask, ModelInfo, TrainRequest, TrainResult
+from tlx.api import (
+    Availability,
+    Environment,
+    ExportForm,
+    ExportReport,
+    ImageTask,
+    ModelInfo,
+    TrainRequest,
+    TrainResult,
+)
 from tlx.context import Context
 from tlx.model import Prediction
 from tlx_backends.tensorflow.environment import TENSORFLOW
+from tlx_backends.tensorflow.forms import FORMS, SAVED_MODEL
 from tlx_backends.tensorflow.options import TfodOptions, TfvisionOptions
 from tlx_backends.tensorflow.worker.families import FAMILIES
 from tlx_backends.tensorflow.worker.garden.models import MODELS
@@ -23,6 +33,7 @@ class TfodBackend:
     summary = "detectors of the TensorFlow Object Detection API, in an environment of its own"
     options: type[Any] = TfodOptions
     environment: Environment = TENSORFLOW
+    forms: tuple[ExportForm, ...] = FORMS
 
     def availability(self) -> Availability:
         """Whether the environment is installed; looks at two files."""
@@ -78,11 +89,11 @@ class TfodBackend:
             score_threshold=score_threshold,
         )
 
-    def export(self, checkpoint: Path, kind: str, dest: Path, context: Context) -> tuple[str, ...]:
-        """Write a checkpoint as SavedModel, frozen graph or TFLite; returns the files."""
+    def export(self, checkpoint: Path, kind: str, dest: Path, context: Context) -> ExportReport:
+        """Write a checkpoint in one of the forms."""
         from tlx_backends.tensorflow.export import export
 
-        return export(self.name, self.environment, checkpoint, kind, dest, context)
+        return export(self.name, self.environment, self.forms, checkpoint, kind, dest, context)
 
 
 class TfvisionBackend(TfodBackend):
@@ -91,6 +102,7 @@ class TfvisionBackend(TfodBackend):
     name = "tfvision"
     summary = "RetinaNet of TensorFlow's Model Garden, in the environment of tfod"
     options: type[Any] = TfvisionOptions
+    forms: tuple[ExportForm, ...] = (SAVED_MODEL,)
 
     def models(self) -> tuple[ModelInfo, ...]:
         """The networks that the worker can build; their weights come by path."""

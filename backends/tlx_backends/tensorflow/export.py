@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from tlx import environments
-from tlx.api import Environment
+from tlx.api import Environment, ExportForm, ExportReport
 from tlx.context import Context
 from tlx.dataset import Dataset
 from tlx.errors import TlxError, UsageError, nearest
@@ -14,26 +16,26 @@ from tlx.runs import Run
 from tlx.worker_process import Worker
 from tlx_backends.tensorflow import checkpoints
 
-KINDS = ("savedmodel", "frozen-graph", "tflite")
-_SHORT = {"frozen": "frozen-graph"}
 _COMPARED_IMAGES = 4
 
 
 def export(
     backend: str,
     environment: Environment,
+    forms: Sequence[ExportForm],
     checkpoint: Path,
     kind: str,
     dest: Path,
     context: Context,
-) -> tuple[str, ...]:
+) -> ExportReport:
     """Write a checkpoint in another form; the worker compares the detections of both.
 
     Args:
         backend: The backend's name.
         environment: Where the worker runs.
+        forms: Those that the backend has.
         checkpoint: A pointer file.
-        kind: ``savedmodel``, ``frozen-graph`` or ``tflite``.
+        kind: The name of one of the forms.
         dest: The folder to write into.
         context: Events.
 
@@ -41,10 +43,10 @@ def export(
         UsageError: For another form, or one that the network cannot have.
         TlxError: If what was written does not detect what the checkpoint does.
     """
-    kind = _SHORT.get(kind, kind)
-    if kind not in KINDS:
+    names = [form.name for form in forms]
+    if kind not in names:
         raise UsageError(
-            f"the backend {backend!r} cannot export to {kind!r}.", hint=nearest(kind, KINDS)
+            f"the backend {backend!r} cannot export to {kind!r}.", hint=nearest(kind, names)
         )
     found = checkpoints.read(checkpoint)
     python = environments.require(environment, backend)
@@ -61,7 +63,7 @@ def export(
         "seed": 0,
     }
     owner = f"the worker of the backend {backend!r}"
-    files: tuple[str, ...] = ()
+    result: Mapping[str, Any] = {"files": ()}
     with Worker(python, environment.worker, job, owner=owner) as worker:
         for event in worker.events():
             if event["ev"] in ("log", "warning"):
@@ -69,11 +71,18 @@ def export(
             elif event["ev"] == "phase":
                 context.progress.status(str(event["name"]))
             elif event["ev"] == "done":
-                files = tuple(str(name) for name in event["result"]["files"])
+                result = event["result"]
+    files = tuple(str(name) for name in result["files"])
     missing = [name for name in files if not (dest / name).exists()]
     if missing or not files:
         raise TlxError(f"{owner} has not written {', '.join(missing) or 'anything'}.")
-    return files
+    first = int(result["first_id"])
+    return ExportReport(
+        files=files,
+        class_ids={name: first + k for k, name in enumerate(found.classes)},
+        input=dict(result["input"]),
+        output=dict(result["output"]),
+    )
 
 
 def _images(run: Path) -> list[str]:

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from tlx import environments
+from tlx import environments, exported
 from tlx.api import Environment, ImageTask
 from tlx.context import Context
-from tlx.errors import TlxError, UsageError
+from tlx.errors import DataError, TlxError, UsageError
 from tlx.issues import Issue
 from tlx.model import Box, Detection, Prediction
 from tlx.pixels import shown_path
@@ -35,15 +35,14 @@ def predict(
     device: str,
     score_threshold: float,
 ) -> Iterator[Prediction]:
-    """See `TfodBackend.predict`; the checkpoint is opened before the first image is asked for."""
+    """See `TfodBackend.predict`; the network is looked for before the first image is."""
     if batch_size < 1:
         raise UsageError(f"--batch-size must be at least 1, not {batch_size}.")
-    found = checkpoints.read(checkpoint)
+    network, classes = _network(backend, checkpoint)
     python = environments.require(environment, backend)
     job = {
         "kind": "predict",
-        "backend": found.backend,
-        "checkpoint": str(found.path),
+        **network,
         # The worker asks for them: frames of a video exist for a short time only.
         "images": None,
         "batch_size": batch_size,
@@ -52,7 +51,22 @@ def predict(
         "threads": None,
         "seed": 0,
     }
-    return _predictions(backend, environment, python, job, iter(images), found.classes, context)
+    return _predictions(backend, environment, python, job, iter(images), classes, context)
+
+
+def _network(backend: str, checkpoint: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """What the worker has to load, and the classes by their index."""
+    if exported.is_exported(checkpoint):
+        model = exported.read(checkpoint)
+        if model.backend != backend:
+            raise DataError(
+                f"was exported by the backend {model.backend!r}, not {backend!r}.",
+                place=checkpoint / exported.FILE_NAME,
+            )
+        named = {"form": model.form, "folder": str(checkpoint.absolute())}
+        return {"backend": backend, "exported": named}, tuple(c.name for c in model.classes)
+    found = checkpoints.read(checkpoint)
+    return {"backend": found.backend, "checkpoint": str(found.path)}, found.classes
 
 
 def _predictions(

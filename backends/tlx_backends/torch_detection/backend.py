@@ -10,11 +10,20 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from tlx.api import Availability, ImageTask, ModelInfo, TrainRequest, TrainResult
+from tlx.api import (
+    Availability,
+    ExportForm,
+    ExportReport,
+    ImageTask,
+    ModelInfo,
+    TrainRequest,
+    TrainResult,
+)
 from tlx.context import Context
 from tlx.errors import MissingExtra
 from tlx.model import Prediction
 from tlx_backends.torch_detection.catalog import ARCHITECTURES
+from tlx_backends.torch_detection.forms import FORMS
 from tlx_backends.torch_detection.options import TorchOptions
 
 _EXTRA = "torch"
@@ -28,6 +37,7 @@ class TorchBackend:
     name = "torch"
     summary = "torchvision's detectors, fine-tuned on CPU or GPU"
     options: type[Any] = TorchOptions
+    forms: tuple[ExportForm, ...] = FORMS
 
     def availability(self) -> Availability:
         """Whether torch >= 2.6 and torchvision are installed; imports neither."""
@@ -83,8 +93,8 @@ class TorchBackend:
             score_threshold=score_threshold,
         )
 
-    def export(self, checkpoint: Path, kind: str, dest: Path, context: Context) -> tuple[str, ...]:
-        """Write a checkpoint as TorchScript; returns the files below ``dest``."""
+    def export(self, checkpoint: Path, kind: str, dest: Path, context: Context) -> ExportReport:
+        """Write a checkpoint as TorchScript or ONNX below ``dest``."""
         self._require()
         from tlx_backends.torch_detection.export import export
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torchvision.models import shufflenet_v2_x0_5
 from torchvision.models.detection import (
     FCOS,
@@ -34,6 +35,12 @@ from tlx.errors import UsageError
 from tlx_backends.torch_detection.input_layer import InputLayer
 from tlx_backends.torch_detection.settings import NetworkSettings
 
+Found = dict[str, Tensor]
+"""Detections of one image: ``boxes`` float32 [n, 4] in input pixels, ``labels``, ``scores``."""
+
+Network = Callable[[list[Tensor]], list[Found]]
+"""A detector in evaluation mode, built here or loaded from an exported file."""
+
 _BUILDERS: dict[str, Any] = {
     "fasterrcnn_mobilenet_v3_large_320_fpn": fasterrcnn_mobilenet_v3_large_320_fpn,
     "fasterrcnn_mobilenet_v3_large_fpn": fasterrcnn_mobilenet_v3_large_fpn,
@@ -45,6 +52,8 @@ _BUILDERS: dict[str, Any] = {
     "ssd300_vgg16": ssd300_vgg16,
     "ssdlite320_mobilenet_v3_large": ssdlite320_mobilenet_v3_large,
 }
+
+_MOST_CANDIDATES = 1 << 20
 
 # The tiny detector. Levels and channels of shufflenet_v2_x0_5: maxpool is stride 4.
 _TINY_LEVELS = {"maxpool": 24, "stage2": 48, "stage3": 96, "stage4": 192}
@@ -127,6 +136,41 @@ def set_score_threshold(model: nn.Module, threshold: float) -> None:
     """Detections below the threshold are not made at all."""
     owner: Any = getattr(model, "roi_heads", model)
     owner.score_thresh = threshold
+
+
+class Suppression(NamedTuple):
+    """How a network thins out its candidates.
+
+    Attributes:
+        overlap: Boxes of one class that overlap by more (IoU) are taken for one object.
+        most: Detections of one image.
+    """
+
+    overlap: float
+    most: int
+
+
+def suppression(model: nn.Module) -> Suppression:
+    """What a network's last suppression is set to."""
+    owner: Any = getattr(model, "roi_heads", model)
+    return Suppression(owner.nms_thresh, owner.detections_per_img)
+
+
+@contextmanager
+def unsuppressed(model: nn.Module) -> Iterator[None]:
+    """Let a network give all candidates of its last suppression, and some that come before it."""
+    owner: Any = getattr(model, "roi_heads", model)
+    wanted = {"nms_thresh": 1.0, "detections_per_img": _MOST_CANDIDATES}
+    if hasattr(owner, "topk_candidates"):
+        wanted["topk_candidates"] = 4 * owner.topk_candidates
+    before = {name: getattr(owner, name) for name in wanted}
+    try:
+        for name, value in wanted.items():
+            setattr(owner, name, value)
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(owner, name, value)
 
 
 def train_mode(model: nn.Module, settings: NetworkSettings) -> None:

@@ -9,16 +9,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
 
+from tlx import exported
 from tlx.api import ImageTask
 from tlx.context import Context
 from tlx.errors import UsageError
 from tlx.issues import Issue
 from tlx.model import Box, Detection, Prediction
 from tlx.validation import FoundBoxes
-from tlx_backends.torch_detection import checkpoints, devices, networks
+from tlx_backends.torch_detection import checkpoints, devices, exported_networks, networks
 from tlx_backends.torch_detection.images import Fitted, UnreadableImage, fit, read
+from tlx_backends.torch_detection.networks import Network
 from tlx_backends.torch_detection.settings import NetworkSettings
 
 # Below this no detection is made, whatever is asked: torchvision's own limits reach up to 0.2,
@@ -29,9 +30,9 @@ _READERS = 2
 
 @torch.inference_mode()
 def detect(
-    model: nn.Module, settings: NetworkSettings, images: list[Fitted], device: torch.device
+    model: Network, settings: NetworkSettings, images: list[Fitted], device: torch.device
 ) -> list[FoundBoxes]:
-    """Run a network in evaluation mode on images of one input size."""
+    """Run a network in evaluation mode, or an exported one, on images of one input size."""
     outputs = model([image.pixels.to(device) for image in images])
     return [_found(out, image, settings) for out, image in zip(outputs, images, strict=True)]
 
@@ -104,6 +105,10 @@ def predict(
     """See `TorchBackend.predict`; the checkpoint is opened before the first image is asked for."""
     if batch_size < 1:
         raise UsageError(f"--batch-size must be at least 1, not {batch_size}.")
+    if exported.is_exported(checkpoint):
+        network, settings, place = exported_networks.load(checkpoint, device)
+        limit = max(LOWEST_SCORE, score_threshold)
+        return _predictions(network, settings, images, context, batch_size, place, limit)
     place = devices.choose(device)
     content = checkpoints.load(checkpoint)
     model, settings = checkpoints.network(content, checkpoint)
@@ -113,12 +118,13 @@ def predict(
 
 
 def _predictions(
-    model: nn.Module,
+    model: Network,
     settings: NetworkSettings,
     images: Iterable[ImageTask],
     context: Context,
     batch_size: int,
     device: torch.device,
+    lowest: float = 0.0,
 ) -> Iterator[Prediction]:
     tasks: deque[ImageTask] = deque()
 
@@ -142,9 +148,15 @@ def _predictions(
     for batch in batches_of_one_size(readable(), batch_size):
         found = detect(model, settings, [image for _, image in batch], device)
         for (number, _), result in zip(batch, found, strict=True):
-            yield Prediction(names.pop(number), _detections(result, settings))
+            yield Prediction(names.pop(number), _detections(result, settings, lowest))
 
 
-def _detections(found: FoundBoxes, settings: NetworkSettings) -> tuple[Detection, ...]:
+def _detections(
+    found: FoundBoxes, settings: NetworkSettings, lowest: float
+) -> tuple[Detection, ...]:
     rows = zip(found.boxes.tolist(), found.classes.tolist(), found.scores.tolist(), strict=True)
-    return tuple(Detection(settings.classes[k], Box(*box), score) for box, k, score in rows)
+    return tuple(
+        Detection(settings.classes[k], Box(*box), score)
+        for box, k, score in rows
+        if score >= lowest
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +15,7 @@ from tlx.api import Environment, Isolated
 from tlx.cli.common import Flags, make_context
 from tlx.cli.screen import Screen
 from tlx.errors import Interrupted, MissingEnvironment, UsageError
+from tlx.predictors import listed_forms
 
 
 def register(app: App, arguments: list[str], screen: Screen) -> None:
@@ -73,6 +75,7 @@ def register(app: App, arguments: list[str], screen: Screen) -> None:
 def _show_list(screen: Screen) -> None:
     result: list[dict[str, Any]] = []
     rows = []
+    exports = []
     users: dict[str, list[str]] = {}
     places: dict[str, dict[str, Any]] = {}
     for entry in host.installed().all("backend"):
@@ -91,8 +94,14 @@ def _show_list(screen: Screen) -> None:
             line["environment"] = facts
             users.setdefault(facts["name"], []).append(entry.name)
             places[facts["name"]] = facts
+        forms = listed_forms(entry)
+        line["forms"] = [asdict(form) for form in forms]
+        if forms:
+            exports.append(f"{entry.name} exports to {', '.join(form.name for form in forms)}")
         result.append(line)
     screen.table("", ("backend", "from", "state", "detail"), rows, left=4)
+    for said in exports:
+        screen.say(said)
     for name, facts in places.items():
         if facts["python"] is not None:
             screen.say(_place(users[name], facts))

@@ -37,8 +37,8 @@ def register(app: App, arguments: list[str], screen: Screen) -> None:
         """Evaluate.
 
         Args:
-            run: Run folder.
-            dataset: Another dataset than the run's own.
+            run: Run folder, or a folder that tlx predict wrote for a dataset.
+            dataset: Another dataset than the run's own; that of the predictions.
             split: test by default, or the validation split where there is no test split.
             checkpoint: Which checkpoint to judge.
             score_threshold: For precision and recall; the thresholds tuned per class by default.

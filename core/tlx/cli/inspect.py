@@ -16,7 +16,7 @@ from tlx.context import Context, Event
 from tlx.dataset import Dataset
 from tlx.learning import inspect, looked_at
 from tlx.options import NoOptions
-from tlx.predicting import require_available, run_thresholds
+from tlx.predictors import require_available, run_thresholds
 from tlx.runs import Run
 from tlx.thresholds import Thresholds
 

@@ -1,4 +1,4 @@
-"""``tlx predict RUN IMAGES... -o FOLDER``; images, or videos."""
+"""``tlx predict RUN IMAGES... -o FOLDER``; images or videos, a run or an exported model."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ def register(app: App, arguments: list[str], screen: Screen) -> None:
         """Predict.
 
         Args:
-            run: Run folder.
+            run: Run folder, or a folder that tlx export wrote.
             inputs: A dataset folder, folders of images, image files, videos.
             output: Folder to write: predictions.parquet, predictions.jsonl, pictures/, videos/.
             split: Only this split of a dataset.
-            checkpoint: Which checkpoint.
+            checkpoint: Which checkpoint of a run.
             batch_size: Images at a time.
             device: auto, cpu, cuda or cuda:N.
             score_threshold: Keep and draw from this score on; by default all from 0.01 on is kept

@@ -11,15 +11,26 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from tlx.api import ImageTask, TrainRequest, TrainResult
+import tlx
+from tlx import exported
+from tlx.api import Exporter, ExportReport, ImageTask, TrainRequest, TrainResult
 from tlx.context import Context, Event
 from tlx.dataset import Dataset
-from tlx.errors import TlxError
+from tlx.errors import MissingExtra, TlxError, UsageError
+from tlx.model import Box, Detection
 from tlx.predictions import open_predictions, write_predictions
 from tlx.testing.conformance import broken, check, require
 from tlx.testing.samples import training_sample
 from tlx.testing.tree import difference, state
 from tlx.testing.trial import Trial
+
+# Of each image the best detections are looked for, but for those whose score others share: which of
+# them a suppression keeps is decided by the last bit.
+_COMPARED = 10
+_ALIKE = 0.9
+_PIXELS = 0.5
+_SCORE = 2e-3
+_TIE = 1e-5
 
 
 class Training(NamedTuple):
@@ -139,6 +150,96 @@ def predictions_are_in_order_and_parse(trial: Trial) -> None:
     write_predictions(file, found, {})
     same = list(open_predictions(file)) == found
     require(same, f"predictions of {trial.name} do not survive their file.")
+
+
+@check("backend", slow=True)
+def what_it_exports_predicts_the_same(trial: Trial) -> None:
+    """Its forms are written whole, no other is, and those that predict find what it finds."""
+    backend: Any = trial.plugin
+    if not isinstance(backend, Exporter):
+        return
+    training = _trained(trial)
+    best = Path(training.result.best)
+    wrong = trial.room / "wrong"
+    wrong.mkdir()
+    try:
+        trial.plugin.export(best, "no-such-form", wrong, Context())
+    except TlxError:
+        pass
+    else:
+        broken(f"{trial.name} exports to a form that it does not name.")
+    written = 0
+    for form in backend.forms:
+        folder = trial.room / form.name
+        folder.mkdir()
+        try:
+            found = trial.plugin.export(best, form.name, folder, Context())
+        except (UsageError, MissingExtra):
+            # This network has no such form, or its packages are not here.
+            continue
+        written += 1
+        report = found if isinstance(found, ExportReport) else ExportReport(tuple(found))
+        missing = [name for name in report.files if not (folder / name).exists()]
+        require(report.files and not missing, f"{form.name} of {trial.name} lacks {missing}.")
+        if form.predicts:
+            exported.write(folder, _description(trial, training, form.name, report))
+            _require_agreement(trial, training, form.name, folder)
+    require(written, f"{trial.name} exports this network to none of its forms.")
+
+
+def _description(
+    trial: Trial, training: Training, form: str, report: ExportReport
+) -> exported.ExportedModel:
+    return exported.ExportedModel(
+        tlx=tlx.__version__,
+        backend=trial.name,
+        form=form,
+        model=training.request.model,
+        files=sorted(report.files),
+        classes=exported.classes_of(report, {}, training.dataset.taxonomy),
+        input=dict(report.input),
+        output=dict(report.output),
+        lineage={"run": training.request.run, "checkpoint": "best"},
+    )
+
+
+def _require_agreement(trial: Trial, training: Training, form: str, folder: Path) -> None:
+    """The best detections of both, as sets: equal scores may change places."""
+    tasks = [
+        ImageTask(record.image_id, str(training.dataset.image_path(record.uri)))
+        for record in training.dataset.records()
+    ]
+    compared = alike = 0
+    of_both = (
+        trial.plugin.predict(source, tasks, Context(), device="cpu")
+        for source in (Path(training.result.best), folder)
+    )
+    for ours, theirs in zip(*of_both, strict=True):
+        require(ours.image_id == theirs.image_id, f"{form} of {trial.name} has another order.")
+        for seen in ours.detections[:_COMPARED]:
+            shared = [d for d in ours.detections if d.category == seen.category and _tied(d, seen)]
+            if len(shared) > 1:
+                continue
+            compared += 1
+            alike += any(_alike(seen, other) for other in theirs.detections)
+    require(
+        alike >= _ALIKE * compared,
+        f"{form} of {trial.name} finds {alike} of {compared} detections of its checkpoint.",
+    )
+
+
+def _alike(one: Detection, other: Detection) -> bool:
+    corners = zip(_corners(one.box), _corners(other.box), strict=True)
+    near = all(abs(a - b) <= _PIXELS for a, b in corners)
+    return near and one.category == other.category and abs(one.score - other.score) <= _SCORE
+
+
+def _tied(one: Detection, other: Detection) -> bool:
+    return abs(one.score - other.score) < _TIE
+
+
+def _corners(box: Box) -> tuple[float, float, float, float]:
+    return box.xmin, box.ymin, box.xmax, box.ymax
 
 
 @check("backend", slow=True)

@@ -8,7 +8,15 @@ from pathlib import Path
 
 import msgspec
 
-from tlx.api import Availability, ImageTask, ModelInfo, TrainRequest, TrainResult
+from tlx.api import (
+    Availability,
+    ExportForm,
+    ExportReport,
+    ImageTask,
+    ModelInfo,
+    TrainRequest,
+    TrainResult,
+)
 from tlx.context import Context
 from tlx.dataset import Dataset
 from tlx.errors import DataError, UsageError
@@ -16,6 +24,7 @@ from tlx.model import Box, Detection, Prediction
 
 _START = (0.0, 0.0, 32.0, 32.0)
 _CHECKPOINT = "checkpoints/average.json"
+_EXPORTED = "average.json"
 
 
 @dataclass(frozen=True)
@@ -39,6 +48,7 @@ class ToyBackend:
     name = "toy"
     summary = "the average box of each class: a baseline"
     options = ToyOptions
+    forms = (ExportForm("json", "anything that reads JSON", predicts=True),)
 
     def availability(self) -> Availability:
         """It needs nothing."""
@@ -96,11 +106,14 @@ class ToyBackend:
     ) -> Iterator[Prediction]:
         """The average boxes for each image, cut to it.
 
+        The checkpoint is the file of a training, or the folder of an export.
+
         Raises:
             DataError: If the checkpoint cannot be read.
         """
         del context, batch_size, device
-        average = _load(checkpoint)
+        exported = checkpoint / _EXPORTED
+        average = _load(exported if exported.is_file() else checkpoint)
         for task in images:
             width, height = _size(Path(task.path))
             found = [
@@ -111,7 +124,7 @@ class ToyBackend:
             found.sort(key=lambda detection: -detection.score)
             yield Prediction(task.image_id, tuple(found))
 
-    def export(self, checkpoint: Path, kind: str, dest: Path, context: Context) -> tuple[str, ...]:
+    def export(self, checkpoint: Path, kind: str, dest: Path, context: Context) -> ExportReport:
         """Write the checkpoint as JSON.
 
         Raises:
@@ -120,10 +133,14 @@ class ToyBackend:
         del context
         if kind != "json":
             raise UsageError(f"there is no export {kind!r}.", hint="Known: json.")
-        _load(checkpoint)
-        dest.mkdir(parents=True)
-        (dest / "average.json").write_bytes(checkpoint.read_bytes())
-        return ("average.json",)
+        average = _load(checkpoint)
+        (dest / _EXPORTED).write_bytes(msgspec.json.encode(average))
+        return ExportReport(
+            (_EXPORTED,),
+            class_ids={name: number for number, name in enumerate(average.boxes)},
+            input={"size": "any: it is not looked at"},
+            output={"boxes": "xmin, ymin, xmax, ymax in pixels", "scores": "0 to 1"},
+        )
 
 
 def _mean(boxes: list[Box]) -> tuple[float, ...]:

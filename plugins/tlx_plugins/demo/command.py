@@ -160,7 +160,7 @@ def _report(folder: Path, run_path: Path, lights: Path, seed: int) -> dict[str, 
     """The sheet, the report, and what chance would have reached."""
     from tlx.dataset import Dataset
     from tlx.gallery import picture_sheet
-    from tlx.predicting import run_thresholds
+    from tlx.predictors import run_thresholds
     from tlx.report import write_report
     from tlx.runs import Run
 

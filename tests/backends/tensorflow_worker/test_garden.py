@@ -63,6 +63,13 @@ def test_a_run_from_the_first_step_to_another_one(
     assert done["result"]["parity"]["missed"] == 0
     assert done["result"]["parity"]["compared"] > 0
     assert (dest / "saved_model" / "saved_model.pb").is_file()
+    of_file = {**asked, "exported": {"form": "savedmodel", "folder": str(dest)}}
+    del of_file["checkpoint"]
+    again_found = run_worker(of_file)
+    assert [e["image"] for e in of(again_found, "unreadable")] == [1]
+    for ours, theirs in zip(of(found, "detections"), of(again_found, "detections"), strict=True):
+        assert ours["image"] == theirs["image"]
+        assert ours["scores"][:10] == pytest.approx(theirs["scores"][:10], abs=1e-4)
     with pytest.raises(UsageError, match="tfvision exports savedmodel, not tflite"):
         run_worker({**exported, "to": "tflite"})
 

@@ -14,10 +14,21 @@ from tlx.worker_protocol import Channel, WorkerError
 
 from . import network, parity, pipeline_config, tflite, trained
 from .checkpoints import Pointer
+from .exported import FROZEN_GRAPH, SAVED_MODEL, TFLITE
 
 OUTPUTS = ("detection_boxes", "detection_scores", "detection_classes", "num_detections")
-FROZEN_NAME = "frozen_inference_graph.pb"
-TFLITE_NAME = "model.tflite"
+OUTPUT_MEANING = {
+    "detection_boxes": "float32 [n, m, 4]: ymin, xmin, ymax, xmax as fractions of the image",
+    "detection_scores": "float32 [n, m], 0 to 1, falling",
+    "detection_classes": "float32 [n, m]: the id of the class",
+    "num_detections": "float32 [n]",
+}
+IMAGE_INPUT = {
+    "tensor": "input_tensor",
+    "array": "uint8 [n, height, width, 3], RGB, pixels as stored (no EXIF orientation)",
+    "values": "0 to 255; resized and normalised inside",
+}
+FIRST_ID = 1
 _LABEL_MAP = "label_map.pbtxt"
 # Lite runs float32 convolutions of its own, and a suppression of its own.
 _TOLERANCE = {"savedmodel": 1e-4, "frozen-graph": 1e-4, "tflite": 2e-3}
@@ -42,11 +53,11 @@ def export(job: Mapping[str, Any], channel: Channel) -> dict[str, Any]:
     channel.emit("phase", name="build")
     pointer, model, config = trained.load(str(job["checkpoint"]))
     channel.emit("phase", name=f"write {form}")
-    files = writers[form](model, config, pointer, dest)
+    files = [*writers[form](model, config, pointer, dest), *_companions(pointer, config, dest)]
     channel.emit("phase", name="compare")
     arrays = parity.images([str(path) for path in job.get("images") or ()], config)
     expected = parity.of_detector(network.Detector(model, config), arrays)
-    found = parity.of_file(form, dest, config, arrays)
+    found = parity.of_file(form, dest, arrays)
     agreement = parity.compare(expected, found, _TOLERANCE[form])
     if agreement.missed:
         raise WorkerError(
@@ -55,12 +66,48 @@ def export(job: Mapping[str, Any], channel: Channel) -> dict[str, Any]:
             f"{agreement.compared} detections differ by more than {_TOLERANCE[form]:g}.",
             hint="Keep the checkpoint, and report this with the run's pipeline.config.",
         )
-    channel.emit(
-        "log",
-        message=f"{form}: {agreement.compared} detections in {len(arrays)} images agree with the "
-        f"checkpoint, scores to {agreement.score:.1e}, corners to {agreement.corner:.1e} of a side",
-    )
-    return {"files": [*files, *_companions(pointer, config, dest)], "parity": agreement.plain()}
+    channel.emit("log", message=agreement.told(form, len(arrays)))
+    return {"files": files, "parity": agreement.plain(), **_described(form, model, config)}
+
+
+def _described(form: str, model: Any, config: Any) -> dict[str, Any]:
+    """How to feed the file and read what it gives."""
+    height, width = network.input_shape(config)
+    kind = getattr(config.model, config.model.WhichOneof("model")).image_resizer
+    stretched = kind.WhichOneof("image_resizer_oneof") == "fixed_shape_resizer"
+    size = f"{'stretched' if stretched else 'scaled and padded'} to {width} x {height}"
+    if form != "tflite":
+        tensor = {"tensor": "image_tensor"} if form == "frozen-graph" else {}
+        told = IMAGE_INPUT | tensor | {"size": f"any; {size} (width x height) inside"}
+        return {"first_id": FIRST_ID, "input": told, "output": OUTPUT_MEANING}
+    return {
+        "first_id": 0,
+        "input": {
+            "array": f"float32 [1, {height}, {width}, 3], RGB, pixels as stored",
+            "size": f"{size} (width x height)",
+            "resizing": "bilinear",
+            **_normalization(model, height, width),
+        },
+        "output": {
+            "output_0": "float32 [1]: the number of detections",
+            "output_1": "float32 [1, m]: scores, 0 to 1, falling",
+            "output_2": "float32 [1, m]: the id of the class",
+            "output_3": "float32 [1, m, 4]: ymin, xmin, ymax, xmax as fractions of the image",
+        },
+    }
+
+
+def _normalization(model: Any, height: int, width: int) -> dict[str, Any]:
+    """What the API does to the values of an image, measured on a black and a white one."""
+    import tensorflow as tf
+
+    ends = [tf.fill([1, height, width, 3], value) for value in (0.0, 255.0)]
+    black, white = (model.preprocess(end)[0].numpy()[0, 0, 0].astype(float) for end in ends)
+    return {
+        "values": "value * scale + shift of 0 to 255, for each of R, G, B",
+        "scale": [round(float(w - b) / 255.0, 9) for b, w in zip(black, white, strict=True)],
+        "shift": [round(float(b), 6) for b in black],
+    }
 
 
 def _companions(pointer: Pointer, config: Any, dest: Path) -> list[str]:
@@ -127,8 +174,8 @@ def write_saved_model(model: Any, config: Any, dest: Path) -> tuple[str, ...]:
 
     module = _serving(model, config)
     signatures = {"serving_default": module.detect.get_concrete_function()}
-    tf.saved_model.save(module, str(dest / "saved_model"), signatures=signatures)
-    return ("saved_model",)
+    tf.saved_model.save(module, str(dest / SAVED_MODEL), signatures=signatures)
+    return (SAVED_MODEL,)
 
 
 def _frozen_graph(model: Any, config: Any, _pointer: Pointer, dest: Path) -> tuple[str, ...]:
@@ -151,10 +198,10 @@ def _frozen_graph(model: Any, config: Any, _pointer: Pointer, dest: Path) -> tup
         )
         for name, tensor in zip(OUTPUTS, tensors, strict=True):
             tf.identity(tensor, name)
-    (dest / FROZEN_NAME).write_bytes(graph.as_graph_def().SerializeToString())
-    return (FROZEN_NAME,)
+    (dest / FROZEN_GRAPH).write_bytes(graph.as_graph_def().SerializeToString())
+    return (FROZEN_GRAPH,)
 
 
 def _tflite(_model: Any, config: Any, pointer: Pointer, dest: Path) -> tuple[str, ...]:
-    tflite.write(config, pointer.prefix.parent, dest / TFLITE_NAME)
-    return (TFLITE_NAME,)
+    tflite.write(config, pointer.prefix.parent, dest / TFLITE)
+    return (TFLITE,)

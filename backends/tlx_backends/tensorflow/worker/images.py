@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from tlx.worker_protocol import Channel
 
-from .network import KEPT_SCORE, Detector
+from .network import KEPT_SCORE
 
 _DECIMALS = 3
+
+
+class Detector(Protocol):
+    """A network, built here or exported."""
+
+    def prepare(self, image: Any) -> Any:
+        """What the network needs of one uint8 image (height, width, 3), RGB."""
+        ...
+
+    def detect_each(self, prepared: Sequence[Any]) -> Iterator[tuple[Any, Any, Any]]:
+        """Boxes as fractions of the image, scores, classes from 0, of each prepared image."""
+        ...
 
 
 def load(path: str) -> Any:
@@ -72,13 +84,8 @@ def detections(
 def _batch(
     detector: Detector, waiting: Sequence[tuple[int, Any, Any]], threshold: float
 ) -> Iterator[tuple[int, dict[str, Any] | None]]:
-    import tensorflow as tf
-
     readable = [prepared for _, _, prepared in waiting if prepared is not None]
-    if readable:
-        inputs = tf.concat([inputs for inputs, _ in readable], axis=0)
-        shapes = tf.concat([shape for _, shape in readable], axis=0)
-        found = zip(*detector.detect(inputs, shapes), strict=True)
+    found = iter(detector.detect_each(readable) if readable else ())
     for index, size, _ in waiting:
         if size is None:
             yield index, None

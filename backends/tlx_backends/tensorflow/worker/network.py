@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from . import pipeline_config
@@ -121,7 +121,23 @@ def freeze_backbone(model: Any) -> int:
     return sum(len(part.variables) for part in held)
 
 
-class Detector:
+class Batched:
+    """What detectors of networks that are built here share."""
+
+    def detect(self, inputs: Any, shapes: Any) -> tuple[Any, Any, Any]:
+        """Boxes, scores and classes of a batch of prepared images."""
+        raise NotImplementedError
+
+    def detect_each(self, prepared: Sequence[Any]) -> Iterator[tuple[Any, Any, Any]]:
+        """Detections of each of some prepared images, which share a batch."""
+        import tensorflow as tf
+
+        inputs = tf.concat([inputs for inputs, _ in prepared], axis=0)
+        shapes = tf.concat([shape for _, shape in prepared], axis=0)
+        return zip(*self.detect(inputs, shapes), strict=True)
+
+
+class Detector(Batched):
     """Detections of a network, traced once.
 
     Args:

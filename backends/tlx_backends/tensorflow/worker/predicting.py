@@ -1,4 +1,4 @@
-"""The job ``predict``: detections of a checkpoint in images."""
+"""The job ``predict``: detections of a checkpoint, or of what was exported of one, in images."""
 
 from __future__ import annotations
 
@@ -7,18 +7,20 @@ from typing import Any
 
 from tlx.worker_protocol import Channel
 
-from . import image_paths, images, network, trained
+from . import exported, image_paths, images, network, trained
 
 
 def predict(job: Mapping[str, Any], channel: Channel) -> dict[str, Any]:
     """Detect in the job's images; one event for each, in order.
 
     Raises:
-        WorkerError: If the checkpoint cannot be loaded.
+        WorkerError: If the network cannot be loaded.
     """
     channel.emit("phase", name="build")
-    _, model, config = trained.load(str(job["checkpoint"]))
-    detector = network.Detector(model, config)
+    detector: images.Detector | None = exported.of_job(job)
+    if detector is None:
+        _, model, config = trained.load(str(job["checkpoint"]))
+        detector = network.Detector(model, config)
     channel.emit("phase", name="detect")
     found = images.detections(
         detector,

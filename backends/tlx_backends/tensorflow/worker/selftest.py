@@ -84,7 +84,7 @@ class _Subject:
         arrays = parity.images([], self.config)
         with _untraced():
             expected = parity.of_detector(network.Detector(self.model, self.config), arrays)
-        found = parity.of_file("savedmodel", self.folder, self.config, arrays)
+        found = parity.of_file("savedmodel", self.folder, arrays)
         agreement = parity.compare(expected, found, 1e-4)
         if agreement.missed:
             raise RuntimeError(f"{agreement.missed} of {agreement.compared} detections differ")

@@ -11,7 +11,8 @@ from tlx.worker_protocol import Channel, WorkerError
 
 from .. import images as image_files
 from .. import parity
-from ..exporting import OUTPUTS
+from ..exported import SAVED_MODEL
+from ..exporting import FIRST_ID, IMAGE_INPUT, OUTPUT_MEANING, OUTPUTS
 from . import experiment, network, trained
 
 _TOLERANCE = 1e-4
@@ -36,7 +37,7 @@ def export(job: Mapping[str, Any], channel: Channel) -> dict[str, Any]:
     channel.emit("phase", name="compare")
     arrays = _images([str(path) for path in job.get("images") or ()], task_config)
     expected = parity.of_detector(detector, arrays)
-    found = parity.of_file(form, dest, None, arrays)
+    found = parity.of_file(form, dest, arrays)
     agreement = parity.compare(expected, found, _TOLERANCE)
     if agreement.missed:
         raise WorkerError(
@@ -45,17 +46,18 @@ def export(job: Mapping[str, Any], channel: Channel) -> dict[str, Any]:
             f"{agreement.compared} detections differ by more than {_TOLERANCE:g}.",
             hint="Keep the checkpoint, and report this with the run's params.yaml.",
         )
-    channel.emit(
-        "log",
-        message=f"{form}: {agreement.compared} detections in {len(arrays)} images agree with the "
-        f"checkpoint, scores to {agreement.score:.1e}, corners to {agreement.corner:.1e} of a side",
-    )
+    channel.emit("log", message=agreement.told(form, len(arrays)))
     names = "".join(f"{name}\n" for name in pointer.classes)
     (dest / "classes.txt").write_text(names, encoding="utf-8")
     shutil.copyfile(pointer.run / experiment.FILE_NAME, dest / experiment.FILE_NAME)
+    height, width = detector.size
     return {
-        "files": ["saved_model", "classes.txt", experiment.FILE_NAME],
+        "files": [SAVED_MODEL, "classes.txt", experiment.FILE_NAME],
         "parity": agreement.plain(),
+        "first_id": FIRST_ID,
+        "input": IMAGE_INPUT
+        | {"size": f"any; scaled and padded to {width} x {height} (width x height) inside"},
+        "output": OUTPUT_MEANING,
     }
 
 
@@ -102,4 +104,4 @@ def write_saved_model(model: Any, detector: network.Detector, dest: Path) -> Non
     spec = tf.TensorSpec([None, None, None, 3], tf.uint8, name="input_tensor")
     module.detect = tf.function(detect, input_signature=[spec])
     signatures = {"serving_default": module.detect.get_concrete_function()}
-    tf.saved_model.save(module, str(dest / "saved_model"), signatures=signatures)
+    tf.saved_model.save(module, str(dest / SAVED_MODEL), signatures=signatures)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..network import Batched
+
 
 def build(task_config: Any) -> tuple[Any, Any]:
     """The task of a configuration and its network, with all its variables."""
@@ -18,7 +20,7 @@ def build(task_config: Any) -> tuple[Any, Any]:
     return task, model
 
 
-class Detector:
+class Detector(Batched):
     """Detections of a network, traced once; used like `tlx_worker.network.Detector`.
 
     Args:

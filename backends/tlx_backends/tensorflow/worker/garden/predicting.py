@@ -1,4 +1,4 @@
-"""The job ``predict``: detections of a checkpoint in images."""
+"""The job ``predict``: detections of a checkpoint, or of what was exported of one, in images."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from tlx.worker_protocol import Channel
 
-from .. import image_paths, images
+from .. import exported, image_paths, images
 from ..network import KEPT_SCORE
 from . import network, trained
 
@@ -16,11 +16,13 @@ def predict(job: Mapping[str, Any], channel: Channel) -> dict[str, Any]:
     """Detect in the job's images; one event for each, in order.
 
     Raises:
-        WorkerError: If the checkpoint cannot be loaded.
+        WorkerError: If the network cannot be loaded.
     """
     channel.emit("phase", name="build")
-    _, model, task_config = trained.load(str(job["checkpoint"]))
-    detector: Any = network.Detector(model, task_config)
+    detector: images.Detector | None = exported.of_job(job)
+    if detector is None:
+        _, model, task_config = trained.load(str(job["checkpoint"]))
+        detector = network.Detector(model, task_config)
     channel.emit("phase", name="detect")
     found = images.detections(
         detector,
