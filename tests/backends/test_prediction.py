@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from pathlib import Path
 
 import pytest
@@ -90,15 +91,16 @@ def test_an_enlarged_image_gives_the_same_boxes_enlarged(learned, log, tmp_path)
         larger.append(ImageTask(task.image_id, str(path)))
     small = detect(checkpoint, tasks, log, score_threshold=0.4)
     large = detect(checkpoint, larger, log, score_threshold=0.4)
-    compared = 0
+    overlaps = []
     for a, b in zip(small, large, strict=True):
         for d in a.detections:
             scaled = type(d.box)(*(4 * v for v in (d.box.xmin, d.box.ymin, d.box.xmax, d.box.ymax)))
-            best = max((overlap(scaled, e.box) for e in b.detections), default=0.0)
-            # Enlarging blurs, so the boxes move a little; a wrong scale would leave none in place.
-            assert best > 0.5
-            compared += 1
-    assert compared >= 3
+            overlaps.append(max((overlap(scaled, e.box) for e in b.detections), default=0.0))
+    assert len(overlaps) >= 3
+    # Enlarging blurs, so the boxes move a little, and how far depends on the processor that the
+    # network was trained on. In a wrong scale a box overlaps by a sixteenth at most.
+    assert min(overlaps) > 0.25
+    assert statistics.median(overlaps) > 0.5
 
 
 def test_the_score_threshold_cuts(learned, log):
