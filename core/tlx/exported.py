@@ -95,7 +95,7 @@ def read(folder: Path) -> ExportedModel:
     path = folder / FILE_NAME
     try:
         model = msgspec.json.decode(path.read_bytes(), type=ExportedModel)
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise DataError(
             f"does not describe a model that this tlx can read: {error}",
             place=path,
