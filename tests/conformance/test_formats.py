@@ -24,12 +24,7 @@ LOSSES = (
 ROTATION = {"objects.rotation": "TensorFlow does not see the key that tlx adds"}
 
 SETTINGS: dict[str, dict[str, Any]] = {
-    "coco": {
-        "added_attributes": ("coco_image_id",),
-        "expected_failures": {
-            "reading_holds_little_in_memory": "one JSON document is decoded as a whole",
-        },
-    },
+    "coco": {"added_attributes": ("coco_image_id",)},
     "csv": {
         "expected_failures": {
             "classes_and_their_order_survive": "a table lists the classes of its rows",
