@@ -293,9 +293,7 @@ def objects_in(dest: Path, kind: str) -> int | None:
     return total
 
 
-def row(
-    pair: str, who: str, figures: Figures | str, own: Figures | str, found: int | None
-) -> str:
+def row(pair: str, who: str, figures: Figures | str, own: Figures | str, found: int | None) -> str:
     """A line of the table."""
     title = pair.replace("-", " to ")
     name = who if who == "tlx" else f"{who} {VERSIONS[who]}"

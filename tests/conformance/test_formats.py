@@ -28,7 +28,6 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "csv": {
         "expected_failures": {
             "classes_and_their_order_survive": "a table lists the classes of its rows",
-            "reading_holds_little_in_memory": "what a column means is told by all of its cells",
         },
     },
     "cvat": {"added_attributes": ("cvat_image_id",)},
