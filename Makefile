@@ -3,12 +3,13 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help setup demo test test-tensorflow quick lint types bench clean
+.PHONY: help setup demo test test-tensorflow fuzz quick lint types bench clean
 
 help:
 	@echo "make demo   set up $(VENV), install, run the demo (about 5 minutes on 2 cores)"
 	@echo "make test   set up $(VENV), install everything, run the whole test suite"
 	@echo "make test-tensorflow   install TensorFlow's environment (1.5 GB) and run the tests that need it"
+	@echo "make fuzz   damaged files for every reader, by the thousand"
 	@echo "make quick  lint, types and the fast tests, before a commit"
 	@echo "make bench  the benchmarks of speed and memory"
 
@@ -45,6 +46,11 @@ test-tensorflow: setup
 	  'import json, sys; print(next(b["environment"]["python"] for b in json.load(sys.stdin)["backends"] if b["name"] == "tfod"))') \
 	  $(BIN)/python -m pytest tests/backends/tensorflow_worker \
 	  tests/backends/test_tensorflow_host.py tests/backends/test_tfod_commands.py tests/plugins/tfrecord
+
+# Damaged files for every reader, under limits of time and memory; minutes.
+fuzz: setup
+	TLX_FUZZ_RUNS=$${TLX_FUZZ_RUNS:-2000} $(BIN)/python -m pytest -q -n auto \
+	  tests/plugins/bad_input -k damaged_bytes
 
 quick: setup lint types
 	$(BIN)/python -m pytest -m "not slow and not browser"

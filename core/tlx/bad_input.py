@@ -34,18 +34,19 @@ class BadInputOptions:
     kept. Whatever is done is counted."""
 
     exif: Exif | None = None
-    """What to do with an image that its EXIF orientation turns or mirrors, while trainers take the
-    pixels as they are stored. keep: its labels count the stored pixels; turn: they count those of
-    the upright image and are turned to the stored ones; drop: the image is left out; fail: it is
-    a bad record (see --on-error). By default a bad record where the labels are known to count the
-    upright image, by the size that is stated or by the tool that made them; else kept and
-    noted."""
+    """Reading: what to do with an image that its EXIF orientation turns or mirrors, while trainers
+    take the pixels as they are stored. keep: its labels count the stored pixels; turn: they count
+    those of the upright image and are turned to the stored ones; drop: the image is left out;
+    fail: it is a bad record (see --on-error). By default a bad record where the labels are known to
+    count the upright image, by the size that is stated or by the tool that made them; else kept
+    and noted."""
 
     duplicates: Duplicates | None = None
-    """What to do with what is there twice. By default an object, row or image that says the same
-    again is counted once and noted, and an image that is described again in other words is a bad
-    record (see --on-error; the first description holds). keep: objects of an image that repeat
-    each other are all kept; drop: whatever comes second is left out; fail: it is a bad record."""
+    """Reading: what to do with what is there twice. By default an object, row or image that says
+    the same again is counted once and noted, and an image that is described again in other words is
+    a bad record (see --on-error; the first description holds). keep: objects of an image that
+    repeat each other are all kept; drop: whatever comes second is left out; fail: it is a bad
+    record."""
 
 
 _HINTS = {

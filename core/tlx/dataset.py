@@ -108,7 +108,7 @@ class Dataset:
             raise UsageError(_no_dataset(folder), hint=_dataset_hint(folder))
         try:
             manifest = msgspec.json.decode(file.read_bytes(), type=Manifest)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise DataError(f"is not a tlx manifest: {error}", place=file) from error
         if manifest.schema_version != SCHEMA_VERSION:
             raise DataError(

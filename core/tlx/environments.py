@@ -94,7 +94,7 @@ def state(environment: Environment) -> State:
         stamp = msgspec.json.decode(file.read_bytes(), type=Stamp)
     except FileNotFoundError:
         return State("missing", f"{environment.summary}: not installed")
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
         return State("gone", f"{file} cannot be read: {error}")
     if not Path(stamp.python).is_file():
         return State("gone", f"its environment is gone: there is no {stamp.python}", stamp)

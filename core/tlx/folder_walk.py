@@ -42,6 +42,20 @@ def join(folder: str, name: str) -> str:
     return f"{folder}/{name}" if folder and name else folder or name
 
 
+def has_file(folder: str | Path, name: str | Path) -> bool:
+    """Whether there is a file of a name that a label file states.
+
+    Any name can be asked for: one that no file system takes (too long, or with a null) is of no
+    file, where `pathlib.Path.is_file` raises.
+    """
+    return os.path.isfile(os.path.join(folder, name))  # noqa: PTH113, PTH118 - see above
+
+
+def has_folder(folder: str | Path, name: str | Path) -> bool:
+    """Whether there is a folder of a name that a label file states; see `has_file`."""
+    return os.path.isdir(os.path.join(folder, name))  # noqa: PTH112, PTH118 - the same
+
+
 def is_text(name: str) -> bool:
     """Whether the name of a file is text, so that a record can hold it."""
     try:

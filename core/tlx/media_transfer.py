@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from tlx.errors import DataError, UsageError
+from tlx.folder_walk import has_file
 
 Media = Literal["reference", "copy", "hardlink", "symlink"]
 """Leave images where they are, or bring them into the output in one of three ways."""
@@ -37,23 +38,29 @@ def bring(source: Path, folder: Path, name: str, media: Media) -> None:
             place=source,
             hint="Leave the images where they are: --media reference",
         )
-    if not source.is_file():
+    if not has_file(source.parent, source.name):
         raise DataError(
             "the image is not there.",
             place=source,
             hint="Put it in its place, or leave the images where they are: --media reference",
         )
     target.parent.mkdir(parents=True, exist_ok=True)
-    if target.exists() or target.is_symlink():
-        raise DataError(f"two images would become {name}.", place=source)
     try:
         if media == "copy":
+            # Exclusive, as the links are: other threads may be bringing images too.
+            with target.open("xb"):
+                pass
             shutil.copyfile(source, target)
         elif media == "hardlink":
             os.link(source, target)
         else:
             target.symlink_to(source.resolve())
+    except FileExistsError as error:
+        raise DataError(f"two images would become {name}.", place=source) from error
     except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+            # The system names the image that is read, and it is the output that is full.
+            raise OSError(error.errno, os.strerror(error.errno), str(target)) from error
         if error.errno not in {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP}:
             raise
         raise UsageError(

@@ -6,6 +6,9 @@ Every field has a default, a type and a docstring under it::
     class LisaOptions:
         boxes: Literal["box", "bulb"] = "box"
         "Which of the two annotation files to read: the housing or the lit bulb."
+
+The docstring of a field that matters only while a format is read, or only while it is written,
+begins with ``Reading:`` or ``Writing:``; a command shows the flags that matter for it.
 """
 
 from __future__ import annotations
@@ -16,13 +19,15 @@ import inspect
 import textwrap
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
 from tlx.errors import UsageError, nearest
 
 T = TypeVar("T")
+Purpose = Literal["reading", "writing"]
+_PURPOSES: Mapping[str, Purpose] = {"Reading:": "reading", "Writing:": "writing"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,3 +92,26 @@ def documentation(kind: type[Any]) -> Mapping[str, str]:
             ):
                 texts[statement.target.id] = inspect.cleandoc(follower.value.value)
     return texts
+
+
+def purpose_of(text: str) -> tuple[Purpose | None, str]:
+    """What a field is for, from its docstring, and the docstring without that word.
+
+    Args:
+        text: The docstring of the field.
+
+    Returns:
+        ``reading``, ``writing``, or None for both; and the rest as a sentence.
+    """
+    for word, purpose in _PURPOSES.items():
+        if text.startswith(word):
+            rest = text.removeprefix(word).lstrip()
+            return purpose, rest[:1].upper() + rest[1:]
+    return None, text
+
+
+def names_of(kind: type[Any], purpose: Purpose | None = None) -> tuple[str, ...]:
+    """The fields of an options dataclass, or those that matter for reading or for writing."""
+    texts = documentation(kind)
+    meant = {f.name: purpose_of(texts.get(f.name, ""))[0] for f in dataclasses.fields(kind)}
+    return tuple(n for n, p in meant.items() if purpose is None or p is None or p == purpose)

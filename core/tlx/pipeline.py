@@ -18,14 +18,16 @@ from typing import Any
 import tlx
 from tlx import class_map, host, sidecar
 from tlx import options as option_values
-from tlx.api import Reading
+from tlx.api import Match, Reading
 from tlx.context import Context
 from tlx.dataset import SUFFIX, Dataset, Operation, to_batches, write_dataset
-from tlx.errors import UsageError, nearest
+from tlx.errors import DataError, UsageError, nearest
 from tlx.loss import Loss, find_loss
 from tlx.policies import Policies, apply
 from tlx.splitting import DEFAULT_RATIOS, By, assign, parse_ratios, units, with_splits
 from tlx.staging import check_free, require_apart, staged
+
+_FOLDERS_LOOKED_AT = 20
 
 PathLike = str | os.PathLike[str]
 
@@ -82,21 +84,45 @@ def detect(root: PathLike) -> str:
         UsageError: If none does, with what each looked for, or several do, with their reasons.
     """
     path = require_path(root, "The path")
-    verdicts = []
-    for entry in host.installed().all("source"):
-        with host.guard(entry):
-            verdicts.append((entry.name, entry.value.sniff(path)))
-    matches = [(name, match) for name, match in verdicts if match.ok]
+    verdicts = _verdicts(path)
+    matches = {name: match for name, match in verdicts.items() if match.ok}
     if len(matches) == 1:
-        return matches[0][0]
+        return next(iter(matches))
     if matches:
-        listing = "; ".join(f"{name} ({', '.join(match.met)})" for name, match in matches)
+        listing = "; ".join(f"{name} ({', '.join(m.met)})" for name, m in matches.items())
         raise UsageError(
             f"{path} could be several things: {listing}.",
             hint="Name it: tlx ingest NAME PATH",
         )
-    wanted = "; ".join(f"{name}: {', '.join(match.missing)}" for name, match in verdicts)
-    raise UsageError(f"{path} is nothing that tlx knows. Missing for {wanted}.")
+    near = _below(path)
+    if near:
+        raise UsageError(
+            f"{path} is nothing that tlx knows, but {'; '.join(near)}.",
+            hint="Give one of these folders, or name the source: tlx ingest NAME PATH",
+        )
+    missing = [f"{name}: {', '.join(match.missing)}" for name, match in verdicts.items()]
+    hint = "\n  ".join(["Looked for, and missing:", *missing])
+    raise UsageError(f"{path} is nothing that tlx knows.", hint=hint)
+
+
+def _verdicts(path: Path) -> dict[str, Match]:
+    found = {}
+    for entry in host.installed().all("source"):
+        with host.guard(entry):
+            found[entry.name] = entry.value.sniff(path)
+    return found
+
+
+def _below(path: Path) -> list[str]:
+    """What the first folders below a path are, as sentences."""
+    if not path.is_dir():
+        return []
+    folders = sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
+    known = {
+        folder.name: [name for name, match in _verdicts(folder).items() if match.ok]
+        for folder in folders[:_FOLDERS_LOOKED_AT]
+    }
+    return [f"{name} in it is {' or '.join(names)}" for name, names in known.items() if names]
 
 
 def ingest(
@@ -180,10 +206,17 @@ def _nonempty(reading: Reading, path: Path, context: Context) -> Iterable[Any]:
     for batch in context.progress.track(to_batches(reading.content), f"reading {path.name}"):
         count += batch.num_rows
         yield batch
-    if not count:
-        from tlx.errors import DataError
-
+    if count:
+        return
+    first = context.issues.first_lost
+    if first is None:
         raise DataError("holds no image and no label.", place=path)
+    raise DataError(
+        f"nothing is left: {context.issues.lost:,} bad record(s) were left out; the first: "
+        f"{first.message}",
+        place=first.place,
+        hint=first.hint,
+    )
 
 
 def split(
@@ -356,6 +389,6 @@ def convert(
             dataset=dataset,
             report=report,
             losses=losses,
-            issues=context.issues.counts,
+            issues=context.issues,
         )
         return Conversion(dest, losses, report.images, report.objects, report.files)

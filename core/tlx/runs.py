@@ -69,7 +69,7 @@ class Run:
             )
         try:
             return cls(folder, msgspec.json.decode(file.read_bytes(), type=RunInfo))
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise DataError(f"is not a tlx run: {error}", place=file) from error
 
     @classmethod

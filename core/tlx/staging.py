@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import fcntl
+import glob
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tlx.errors import TlxError, UsageError
+
+_PART = ".part"
+_FORMER = ".former"
+_BEGINNING = 10.0
+"""Seconds that a new room has to be locked by who made it."""
 
 
 class OutputExists(UsageError):
@@ -36,18 +44,21 @@ def check_free(path: Path, overwrite: bool) -> None:
 def staged(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """Give a free path beside ``path`` to write to; on success it is renamed to ``path``.
 
-    What the body writes may be a file or a folder. When the body raises (a full disk, Ctrl-C), the
-    staged path is removed and ``path`` is as it was. With ``overwrite`` the old output is replaced
-    only after the new one is whole.
+    What a killed process has left of the same output is removed first. What the body writes may be
+    a file or a folder. When the body raises (a full disk, Ctrl-C), the staged path is removed and
+    ``path`` is as it was. With ``overwrite`` the old output is replaced only after the new one is
+    whole.
 
     Raises:
         OutputExists: If ``path`` exists and ``overwrite`` is false.
         TlxError: If the file system refuses (disk full, no permission), with its reason.
     """
+    _sweep(path)
     check_free(path, overwrite)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        room = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+        room = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=_PART, dir=path.parent))
+        held = _hold(room)
     except OSError as error:
         raise _explained(error, path) from error
     target = room / path.name
@@ -59,7 +70,7 @@ def staged(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
             check_free(path, overwrite)
             if path.is_dir() or target.is_dir():
                 # A folder cannot be replaced in one step: the old one makes room first.
-                _swap(target, path, room / "replaced")
+                _swap(target, path, room / f"{path.name}{_FORMER}")
                 return
         target.replace(path)
     except OSError as error:
@@ -68,6 +79,40 @@ def staged(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
         raise _explained(error, path) from error
     finally:
         shutil.rmtree(room, ignore_errors=True)
+        os.close(held)
+
+
+def _hold(room: Path) -> int:
+    """Lock a room for as long as this process lives, however it ends; the descriptor to close."""
+    held = os.open(room, os.O_RDONLY)
+    # On a file system without locks nobody can take one, and nothing is swept.
+    with suppress(OSError):
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return held
+
+
+def _sweep(path: Path) -> None:
+    """Remove what a killed process has left of the same output, or finish what it was at.
+
+    One that was killed while it put a folder in the place of another has the former one aside.
+    """
+    for room in path.parent.glob(f".{glob.escape(path.name)}.*{_PART}"):
+        try:
+            held = os.open(room, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        except OSError:
+            continue
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if time.time() - os.fstat(held).st_mtime < _BEGINNING:
+                continue
+            former = room / f"{path.name}{_FORMER}"
+            if former.exists() and not path.exists():
+                former.replace(path)
+            shutil.rmtree(room, ignore_errors=True)
+        except OSError:
+            continue  # Somebody is at work there.
+        finally:
+            os.close(held)
 
 
 def _swap(new: Path, path: Path, aside: Path) -> None:

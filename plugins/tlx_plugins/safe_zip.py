@@ -6,6 +6,7 @@ than any honest file is refused before a byte of it is read.
 
 from __future__ import annotations
 
+import errno
 import re
 import shutil
 import stat
@@ -51,7 +52,11 @@ def opened(path: Path) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(path) as archive:
             yield archive
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+        # A directory that points before the start of the file ends in this error of the system;
+        # any other (a full disk) is not about the zip file.
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:
+            raise
         raise DataError(
             f"is no zip file that can be read: {error}.", place=path, hint="Download it again."
         ) from error

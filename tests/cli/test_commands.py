@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from pycocotools.coco import COCO
 
 import tlx
@@ -127,6 +128,56 @@ def test_a_conversion_leaves_word_of_how_it_was_made(
     assert told["options"]["ids"] == "source"
 
 
+def test_a_folder_above_what_is_known_names_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "sets/first").mkdir(parents=True)
+    words = complaint(capsys, 2, "ingest", tmp_path / "sets")
+    assert "nothing that tlx knows." in words
+    assert "coco: no JSON with images and annotations" in words
+    text = json.dumps({"images": [], "annotations": [], "categories": []})
+    (tmp_path / "sets/first/labels.json").write_text(text)
+    words = complaint(capsys, 2, "ingest", tmp_path / "sets")
+    assert "nothing that tlx knows, but first in it is coco." in words
+
+
+def test_an_input_of_which_nothing_is_left_says_why(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image, text = "<annotation><filename>{}.jpg</filename></annotation>", tmp_path / "in/a.xml"
+    (tmp_path / "in/elsewhere").mkdir(parents=True)
+    text.write_text(image.format("a"))
+    (tmp_path / "in/b.xml").write_text(image.format("b"))
+    Image.new("L", (9, 9)).save(tmp_path / "in/elsewhere/c.jpg")
+    for flags in (("--on-error", "skip"), ("--dry-run",)):
+        words = complaint(capsys, 3, "ingest", "voc", tmp_path / "in", "-o", tmp_path / "x", *flags)
+        assert f"{text}:1: nothing is left: 2 bad record(s) were left out" in words
+        assert "the image 'a.jpg' is not here" in words
+
+
+def test_a_conversion_lists_all_that_it_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line for each issue beside the output, and none of an earlier run stays there."""
+    table, journal = tmp_path / "t/boxes.csv", tmp_path / "c.issues.jsonl"
+    table.parent.mkdir()
+    head, good, bad = "image,label,xmin,ymin,xmax,ymax", "a.jpg,x,1,1,5,5", "a.jpg,x,one,1,5,5"
+    words = ["convert", table.parent, "--from", "csv", "--to", "coco", "-o", tmp_path / "c"]
+    table.write_text("\n".join([head, good, bad, bad.replace("one", "two"), ""]))
+    assert main([*map(str, words), "--on-error", "skip"]) == 0
+    said = "".join(capsys.readouterr().err.split())
+    assert f"Issuesin{table.parent}" in said
+    assert "boxes.csv:3:" in said
+    lines = [json.loads(line) for line in journal.read_text().splitlines()]
+    assert [line["line"] for line in lines if line["code"] == "bad-corner"] == [3, 4]
+    told = json.loads((tmp_path / "c.tlx.json").read_text())
+    assert sum(told["issues"].values()) == len(lines)
+    Image.new("L", (9, 9)).save(table.parent / "a.jpg")
+    table.write_text(f"{head}\n{good}\n")
+    assert main([*map(str, words), "--overwrite"]) == 0
+    assert not journal.exists()
+
+
 def test_what_a_format_has_to_make_up_is_said(
     lisa: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -217,24 +268,36 @@ def test_errors_are_json_too(capsys: pytest.CaptureFixture[str]) -> None:
     assert "nowhere.tlx" in value["error"]
 
 
-def test_a_full_disk_is_one_sentence(lisa: Path, tmp_path: Path) -> None:
-    """A real write error of the operating system: no file may grow beyond 4 KiB."""
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["ingest", "lisa", "LISA", "-o", "out"],
+        ["convert", "LISA", "--from", "lisa", "--to", "coco", "-o", "out", "--media", "copy"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_full_disk_is_one_sentence(lisa: Path, tmp_path: Path, words: list[str]) -> None:
+    """A real write error of the operating system: no file may grow beyond a limit."""
+    limit = 4096 if words[0] == "ingest" else 65536
     code = (
         # Or the cut-off byte code of what is imported here would be everybody's.
         "import resource, signal, sys; sys.dont_write_bytecode = True;"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096));"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}));"
         "from tlx.cli import main; sys.exit(main(sys.argv[1:]))"
     )
+    for image in lisa.rglob("*.jpg"):  # The labels of the conversion fit, an image does not.
+        with image.open("ab") as file:
+            file.write(bytes(100_000))
     done = subprocess.run(
-        [sys.executable, "-c", code, "ingest", "lisa", str(lisa), "-o", "a.tlx"],
+        [sys.executable, "-c", code, *words],
         cwd=tmp_path,
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 1
-    assert "cannot write a.tlx: File too large" in done.stderr
+    assert "cannot write out: File too large" in done.stderr
     assert "Traceback" not in done.stderr
     assert sorted(p.name for p in tmp_path.iterdir()) == ["LISA"]
 

@@ -148,7 +148,19 @@ def test_issues_are_written_beside_the_parts(tmp_path: Path) -> None:
         "message": "no number",
         "path": "a.csv",
         "line": 7,
+        "action": "skipped",
+        "hint": None,
     }
+
+
+def test_a_damaged_manifest_is_named(tmp_path: Path) -> None:
+    made = make(tmp_path / "a.tlx")
+    file = made.path / "manifest.json"
+    whole = file.read_bytes()
+    for damaged in (whole[:-9], whole.replace(b"stop", b"st\xffp"), b"\xff", b""):
+        file.write_bytes(damaged)
+        with pytest.raises(DataError, match="is not a tlx manifest"):
+            Dataset.open(made.path)
 
 
 def test_opening_what_is_no_dataset_says_what_is_there(tmp_path: Path) -> None:

@@ -41,16 +41,30 @@ def test_near_misses() -> None:
 
 
 def test_fail_raises_and_skip_counts(tmp_path: Path) -> None:
-    issue = Issue("bad-row", "no number", "a.csv", 7)
     with pytest.raises(DataError, match="a.csv:7: no number"):
-        IssueLog("fail").report(issue)
+        IssueLog("fail").report(Issue("bad-row", "no number", "a.csv", 7))
     log = IssueLog("skip", keep=2)
-    for _ in range(5):
-        log.report(issue)
+    for line in range(5):
+        log.report(Issue("bad-row", "no number", "a.csv", line))
     assert (log.total, log.lost, len(log.kept)) == (5, 5, 2)
+    for name in ("i.jsonl", "again.jsonl"):
+        log.write(tmp_path / name)
+        lines = (tmp_path / name).read_text().splitlines()
+        assert [json.loads(line)["line"] for line in lines] == [0, 1, 2, 3, 4]
+    log.report(Issue("bad-row", "no number", "a.csv", 5))
     log.write(tmp_path / "i.jsonl")
-    lines = (tmp_path / "i.jsonl").read_text().splitlines()
-    assert [json.loads(line)["line"] for line in lines] == [7, 7]
+    assert len((tmp_path / "i.jsonl").read_text().splitlines()) == 6
+
+
+def test_what_comes_late_is_shown_too() -> None:
+    log = IssueLog("skip", keep=2)
+    for line in range(5):
+        log.report(Issue("outside", "a box leaves the image", "a.csv", line, "kept"))
+    assert log.first_lost is None
+    for line in range(5):
+        log.report(Issue("bad-row", "no number", "a.csv", line))
+    assert [issue.line for issue in log.first("bad-row")] == [0, 1, 2, 3]
+    assert log.first_lost == log.first("bad-row", 1)[0]
 
 
 def test_what_loses_nothing_never_raises() -> None:

@@ -284,11 +284,17 @@ class TestReading:
         with pytest.raises(DataError, match=said):
             read(put(text))
 
-    def test_panoptic_is_named(self) -> None:
-        if not DATA.is_dir():
-            pytest.skip(f"no folder {DATA}")
-        with pytest.raises(DataError, match="panoptic"):
-            read(DATA / "coco_val2017_sample" / "panoptic.json")
+    def test_numbers_beyond_all_measure_are_bad_numbers(self, put: Any) -> None:
+        huge = 10**400
+        thing = {"id": 3, "image_id": 7, "category_id": 5, "bbox": [10, 20, 30, 40]}
+        things = [
+            {**thing, "bbox": [10, 20, huge, 40]},
+            {**thing, "id": 4, "area": huge},
+            {**thing, "id": 5, "bbox": [1, 2, 3, 4], "keypoints": [huge, 5, 2]},
+        ]
+        records, issues, _ = read(put(json.dumps(document(annotations=things))), "skip")
+        assert dict(issues.counts) == {"bad-box": 1, "bad-area": 1, "bad-keypoints": 1}
+        assert [o.box for o in records[0].objects] == [Box(10, 20, 40, 60), Box(1, 2, 4, 6)]
 
     def test_wrong_places(self, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="does not exist"):

@@ -205,6 +205,18 @@ def test_a_file_that_is_cut_off_is_one_error(tmp_path: Path, cut: int) -> None:
         back(file, tmp_path / "x.tlx")
 
 
+def test_text_that_is_no_utf_8_is_an_error_and_not_a_crash(tmp_path: Path) -> None:
+    texts = pa.StringArray.from_buffers(
+        1, pa.array([0, 6], pa.int32()).buffers()[1], pa.py_buffer(b"a\xff.jpg")
+    )
+    columns = {"image_id": texts, "uri": texts, "category": pa.array(["go"])}
+    corners = {name: pa.array([1.0]) for name in ("xmin", "ymin", "xmax", "ymax")}
+    pq.write_table(pa.table({**columns, **corners}), tmp_path / "a.parquet")
+    for policy in ("fail", "skip"):
+        with pytest.raises(DataError, match="a.parquet: cannot be read as a table of labels"):
+            back(tmp_path / "a.parquet", tmp_path / "b.tlx", policy)
+
+
 def test_pandas_opens_both_forms(tmp_path: Path) -> None:
     pandas = pytest.importorskip("pandas")
     dataset = sample(tmp_path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, fields, make_dataclass
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Annotated, Any, get_type_hints
 
 from cyclopts import Parameter
@@ -13,9 +13,7 @@ from tlx.cli.screen import BarProgress, Screen
 from tlx.context import Context
 from tlx.errors import UsageError
 from tlx.issues import Issue, IssueLog, Policy
-from tlx.options import documentation
-
-_FIRST_PLACES = 4
+from tlx.options import Purpose, documentation, names_of, purpose_of
 
 
 @Parameter(name="*")
@@ -32,28 +30,40 @@ class Flags:
     ] = False
 
 
-def plugin_options(kind: type[Any], title: str, without: Collection[str] = ()) -> Any:
+def plugin_options(
+    kind: type[Any],
+    title: str,
+    without: Collection[str] = (),
+    purpose: Purpose | None = None,
+) -> Any:
     """The annotation that makes flags out of a plugin's options dataclass.
 
     Args:
         kind: The options dataclass.
         title: Of the group of flags in the help.
         without: Fields that become no flag, because the command has one of that name.
+        purpose: Take only the fields that matter for reading or for writing (`tlx.options`).
     """
     hints = get_type_hints(kind, include_extras=True)
     texts = documentation(kind)
+    shown = [f for f in fields(kind) if f.name in names_of(kind, purpose) and f.name not in without]
+    if not shown:
+        return Annotated[None, Parameter(parse=False)]
     made = make_dataclass(
         kind.__name__,
         [
             (
                 f.name,
-                Annotated[hints[f.name], _flag(f.name, hints[f.name], texts.get(f.name, ""))],
+                Annotated[
+                    hints[f.name],
+                    # With one purpose the title says it, or the command.
+                    _flag(f.name, hints[f.name], texts.get(f.name, ""), prefixed=purpose is None),
+                ],
                 field(default=f.default)
                 if f.default_factory is _MISSING_FACTORY
                 else field(default_factory=f.default_factory),
             )
-            for f in fields(kind)
-            if f.name not in without
+            for f in shown
         ],
         frozen=True,
     )
@@ -64,13 +74,14 @@ def plugin_options(kind: type[Any], title: str, without: Collection[str] = ()) -
     return Annotated[made | None, group]
 
 
-def _flag(name: str, kind: Any, text: str) -> Parameter:
+def _flag(name: str, kind: Any, text: str, *, prefixed: bool) -> Parameter:
     """The flag of a field; the names that mean the same in every command look the same too."""
     names = {"output": ("--output", "-o")}.get(name)
     # --no-overwrite would only repeat the default.
     negative = () if kind is bool and name == "overwrite" else None
+    shown = text if prefixed else purpose_of(text)[1]
     # Line breaks of the source would be line breaks of the help.
-    return Parameter(name=names, help=" ".join(text.split()), negative=negative)
+    return Parameter(name=names, help=" ".join(shown.split()), negative=negative)
 
 
 @dataclass
@@ -101,30 +112,39 @@ def make_context(*, on_error: Policy = "fail", seed: int = 0, workers: int = 0) 
     return Context(progress=BarProgress(), issues=IssueLog(on_error), seed=seed, workers=workers)
 
 
-def _told(first: Sequence[Issue]) -> str:
+def _told(first: Sequence[Issue], root: str) -> str:
     """The first issue of a kind, and where the next ones are."""
-    if not first:
-        return ""
     places = [issue.place for issue in first[1:]]
     also = [f"{PurePath(place.path).name}:{place.line}" for place in places if place and place.line]
-    return f"{first[0]} Also at {', '.join(also)}." if also else str(first[0])
+    told = str(first[0]).removeprefix(root)
+    return f"{told} Also at {', '.join(also)}." if also else told
 
 
-def show_issues(screen: Screen, issues: IssueLog, journal: str | None = None) -> None:
-    """Sum up what was skipped, changed or noticed: per kind a count and the first places."""
+def show_issues(
+    screen: Screen, issues: IssueLog, journal: Path | None = None, root: Path | None = None
+) -> None:
+    """Sum up what was skipped, changed or noticed: per kind a count and the first places.
+
+    Args:
+        screen: Where to.
+        issues: All of them.
+        journal: The file that has every one.
+        root: What was read; places below it are shown without it.
+    """
     if not issues.total:
         return
+    below = f"{root}/" if root is not None and root.is_dir() else ""
     rows = []
     for code, count in issues.counts.most_common():
-        first = issues.first(code, _FIRST_PLACES)
-        rows.append((code, f"{count:,}", first[0].action if first else "", _told(first)))
+        first = issues.first(code)
+        rows.append((code, f"{count:,}", first[0].action, _told(first, below)))
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(
-        title=Text("Issues", "bold"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
-    )
+    title = f"Issues in {root}" if root is not None else "Issues"
+    table = Table(title=Text(title, "bold"), title_justify="left", box=box.SIMPLE_HEAD)
+    table.pad_edge = False
     for name in ("issue", "count", "action", "first"):
         table.add_column(name, overflow="fold", justify="right" if name == "count" else "left")
     for row in rows:

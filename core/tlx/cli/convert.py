@@ -9,13 +9,20 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 from tlx import host
-from tlx.cli.common import Flags, make_context, peek, plugin_options, show_issues, values
+from tlx.cli.common import (
+    Flags,
+    make_context,
+    peek,
+    plugin_options,
+    show_issues,
+    values,
+)
 from tlx.cli.screen import Screen
 from tlx.loss import Loss
-from tlx.options import NoOptions
+from tlx.options import NoOptions, names_of
 from tlx.pipeline import convert
 from tlx.policies import Policies
-from tlx.sidecar import describe_loss
+from tlx.sidecar import describe_loss, journal
 
 _OWN = frozenset({"bad_boxes"})
 """Options of readers that the command has for all of them."""
@@ -28,6 +35,9 @@ def register(app: App, arguments: list[str], screen: Screen) -> None:
     source = peek(arguments, "--from")
     writer = plugins.entry("format", target).value.options if target is not None else NoOptions
     reader = plugins.entry("source", source).value.options if source is not None else NoOptions
+    # A reader and a writer may share the name of an option; it is one flag, and goes to both.
+    shared = {*names_of(reader, "reading")} & {*names_of(writer, "writing")}
+    defaults = {f.name: f.default for f in fields(writer)}
 
     def command(
         path: Path,
@@ -41,7 +51,8 @@ def register(app: App, arguments: list[str], screen: Screen) -> None:
         on_error: Literal["fail", "skip"] = "fail",
         workers: int = 0,
         policies: Any = None,
-        options: Any = None,
+        writing: Any = None,
+        reading: Any = None,
         flags: Flags | None = None,
     ) -> None:
         """Convert.
@@ -55,26 +66,21 @@ def register(app: App, arguments: list[str], screen: Screen) -> None:
             dry_run: Only say what would be lost.
             overwrite: Replace what lies at the output.
             on_error: What a bad record does: end the command, or be skipped and counted.
-            workers: Images that a writer may read at a time; it writes the same bytes.
+            workers: Threads that a writer may use for files and images; it writes the same bytes.
         """
         del flags
         wanted = Policies(**values(policies))
         context = make_context(on_error=on_error, seed=wanted.seed, workers=workers)
-        given = values(options)
+        mine, theirs = values(writing), values(reading)
+        # The flag has the writer's default, which says nothing about what to read.
+        theirs |= {n: v for n, v in mine.items() if n in shared and v != defaults[n]}
         if wanted.bad_boxes is not None:
-            given["bad_boxes"] = wanted.bad_boxes
-        if "bad_boxes" in _fields(reader):
+            for kind, chosen in ((writer, mine), (reader, theirs)):
+                if "bad_boxes" in kind.__dataclass_fields__:
+                    chosen["bad_boxes"] = wanted.bad_boxes
+        if "bad_boxes" in reader.__dataclass_fields__:
             # The reader sees the labels as they are written: it can name file and line.
             wanted = replace(wanted, bad_boxes=None)
-        # A reader and a writer may share a name of an option (both are "coco"): it goes to both.
-        mine = {f: v for f, v in given.items() if f in _fields(writer)}
-        defaults = {f.name: f.default for f in fields(writer)}
-        # A shared name shows the writer's default, which says nothing about what to read.
-        theirs = {
-            f: v
-            for f, v in given.items()
-            if f in _fields(reader) and (f not in defaults or v != defaults[f])
-        }
         done = convert(
             path,
             to,
@@ -91,7 +97,7 @@ def register(app: App, arguments: list[str], screen: Screen) -> None:
         )
         verb = "would be written" if dry_run else "written"
         screen.say(f"{done.images:,} images, {done.objects:,} objects {verb} to {done.output}")
-        show_issues(screen, context.issues)
+        show_issues(screen, context.issues, None if dry_run else journal(done.output), path)
         screen.result(
             {
                 "output": None if dry_run else str(done.output),
@@ -104,27 +110,15 @@ def register(app: App, arguments: list[str], screen: Screen) -> None:
         )
 
     command.__annotations__["policies"] = plugin_options(Policies, "Policies, for every format")
-    command.__annotations__["options"] = plugin_options(
-        _merged(writer, reader), "Options of the formats", without=_OWN
+    command.__annotations__["writing"] = plugin_options(
+        writer, f"Writing {target}", without=_OWN, purpose="writing"
+    )
+    command.__annotations__["reading"] = plugin_options(
+        reader, f"Reading {source}", without=_OWN | shared, purpose="reading"
     )
     app.command(
         command, name="convert", help="Write a dataset, or a foreign folder, in another format."
     )
-
-
-def _fields(kind: type[Any]) -> set[str]:
-    return set(kind.__dataclass_fields__)
-
-
-def _merged(writer: type[Any], reader: type[Any]) -> type[Any]:
-    if writer is reader or not _fields(reader):
-        return writer
-    if not _fields(writer):
-        return reader
-    from dataclasses import dataclass
-
-    # The writer's fields win where both have one of the same name.
-    return dataclass(frozen=True)(type("ConvertOptions", (writer, reader), {}))
 
 
 def show_loss(screen: Screen, to: str, losses: tuple[Loss, ...]) -> None:

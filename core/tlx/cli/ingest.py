@@ -12,7 +12,7 @@ from tlx.cli.common import Flags, make_context, plugin_options, show_issues, val
 from tlx.cli.datasets import describe, show_dataset
 from tlx.cli.screen import Screen
 from tlx.errors import DataError
-from tlx.issues import HARMLESS, IssueLog
+from tlx.issues import IssueLog
 from tlx.pipeline import detect, ingest
 
 OnError = Literal["fail", "skip"]
@@ -86,7 +86,7 @@ def _command(entry: host.Entry, screen: Screen) -> Any:
         _run(entry.name, path, output, values(options), overwrite, dry_run, on_error, screen)
 
     command.__annotations__["options"] = plugin_options(
-        entry.value.options, f"Options of {entry.name}"
+        entry.value.options, f"Options of {entry.name}", purpose="reading"
     )
     return command
 
@@ -107,7 +107,7 @@ def _run(
         name, path, output, options=options, overwrite=overwrite, dry_run=dry_run, context=context
     )
     show_dataset(screen, dataset, "would be read" if dry_run else f"written to {dataset.path}")
-    show_issues(screen, context.issues, None if dry_run else str(dataset.issues_path))
+    show_issues(screen, context.issues, None if dry_run else dataset.issues_path, path)
     screen.result(
         {
             "dataset": None if dry_run else str(dataset.path),
@@ -127,7 +127,7 @@ def _refuse_losses(issues: IssueLog) -> None:
     Raises:
         DataError: If a record would be lost; names the first.
     """
-    first = next((issue for issue in issues.kept if issue.action not in HARMLESS), None)
+    first = issues.first_lost
     if first is not None:
         raise DataError(
             f"{first.message} The command itself would end here ({issues.lost} bad in all).",

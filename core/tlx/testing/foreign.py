@@ -84,3 +84,5 @@ def damages(whole: bytes) -> Iterator[tuple[str, bytes]]:
     for old in (b"0", b"1", b"2", b"."):
         yield f"with wild numbers for {old.decode()}", whole.replace(old, b"-9e999")
         yield f"with words for {old.decode()}", whole.replace(old, b"x")
+        # Whole numbers that no float holds, and names that no file system takes.
+        yield f"with endless numbers for {old.decode()}", whole.replace(old, b"9" * 400)

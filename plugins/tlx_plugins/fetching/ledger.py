@@ -53,7 +53,7 @@ class Part:
         try:
             known = msgspec.json.decode(self.facts.read_bytes(), type=Validators)
             size = self.path.stat().st_size
-        except (OSError, msgspec.DecodeError):
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
             return 0, None
         return (size, known) if size and known.condition else (0, None)
 

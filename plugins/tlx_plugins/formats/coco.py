@@ -10,6 +10,7 @@ from tlx.api import Match, Reading, Traits, WriteReport
 from tlx.bad_input import BadInputOptions
 from tlx.context import Context
 from tlx.errors import DataError, UsageError
+from tlx.folder_walk import has_file
 from tlx.issues import Issue
 
 if TYPE_CHECKING:
@@ -173,7 +174,7 @@ def _image_folder(file: AnnotationFile, base: Path, images: str | None) -> Path:
     places += [above / "data", above / "train2017", above / "val2017"]
     if file.split:
         places += [above / file.split, above / "images" / file.split]
-    return next((place for place in places if (place / name).is_file()), above)
+    return next((place for place in places if has_file(place, name)), above)
 
 
 def _first_name(path: Path) -> str | None:

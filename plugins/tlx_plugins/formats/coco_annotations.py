@@ -8,6 +8,7 @@ which it was decoded, and `coco_object` makes of it what it can.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import chain, repeat
 from operator import attrgetter
@@ -23,6 +24,7 @@ from tlx.box_policy import TOLERANCE
 from tlx.schema import BOX, OBJECT, SEGMENTATION
 from tlx_plugins.formats.coco_file import CocoAnnotation
 from tlx_plugins.formats.coco_object import MISFIT
+from tlx_plugins.formats.coco_outline import as_float
 from tlx_plugins.formats.coco_polygons import Flags, Floats, Integers, Polygons, parse
 from tlx_plugins.formats.coco_sections import (
     Annotations,
@@ -111,7 +113,7 @@ class Positions:
     def unique(self) -> bool:
         """No id is there twice."""
         if self._table is not None:
-            return np.count_nonzero(self._table >= 0) == len(self._ids)
+            return bool(np.count_nonzero(self._table >= 0) == len(self._ids))
         return self._known is not None and len(self._known) == len(self._ids)
 
     def find(self, ids: Ids) -> Places:
@@ -237,7 +239,8 @@ class AnnotationTable:
                 unknown[before + index] = ids[index] if isinstance(ids, list) else int(ids[index])
             found.append(places)
             before += len(places)
-        return _end_to_end(found, np.zeros(0, np.int32))
+        together: Places = _end_to_end(found, np.zeros(0, np.int32))
+        return together
 
     def entry(self, place: int) -> CocoAnnotation:
         """The annotation at a place of ``order`` as it would have been decoded."""
@@ -381,21 +384,27 @@ def _areas(annotations: Annotations) -> Floats:
     get = attrgetter("area")
     try:
         return np.fromiter(map(get, annotations), np.float64, len(annotations))
-    except TypeError:
+    except (TypeError, OverflowError):
         stated = map(get, annotations)
-        return np.array([np.nan if area is None else area for area in stated], np.float64)
+        return np.array([np.nan if area is None else as_float(area) for area in stated], np.float64)
 
 
 def _boxes(annotations: Annotations) -> Floats:
     """COCO's x, y, width, height as an array [N, 4]; not finite where they are something else."""
+    try:
+        sides = np.fromiter(_sides(annotations), np.float64, 4 * len(annotations))
+    except OverflowError:
+        sides = np.fromiter(map(as_float, _sides(annotations)), np.float64, 4 * len(annotations))
+    return sides.reshape(-1, 4)
+
+
+def _sides(annotations: Annotations) -> Iterable[float]:
     if not isinstance(annotations[0], CocoAnnotation):
-        values = chain.from_iterable(map(attrgetter("bbox"), annotations))
-    else:
-        values = chain.from_iterable(
-            a.bbox if a.bbox is not None and len(a.bbox) == 4 and None not in a.bbox else _NO_BOX
-            for a in annotations
-        )
-    return np.fromiter(values, np.float64, 4 * len(annotations)).reshape(-1, 4)
+        return chain.from_iterable(map(attrgetter("bbox"), annotations))
+    return chain.from_iterable(
+        a.bbox if a.bbox is not None and len(a.bbox) == 4 and None not in a.bbox else _NO_BOX  # type: ignore[misc]
+        for a in annotations
+    )
 
 
 def _corners(boxes: Floats) -> Floats:
@@ -456,7 +465,8 @@ def _crowds(annotations: Annotations) -> Crowds:
     except (TypeError, OverflowError):
         values = map(get, annotations)
         return np.array([-1 if value is None else bool(value) for value in values], np.int8)
-    return (stated != 0).astype(np.int8)
+    flags: Crowds = (stated != 0).astype(np.int8)
+    return flags
 
 
 def _ids(annotations: Annotations) -> Any:

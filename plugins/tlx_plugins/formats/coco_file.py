@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import unquote
 
 import msgspec
@@ -19,6 +19,8 @@ from tlx.split_names import split_in, usual_split
 Identifier = int | str
 Number = float | int | None
 """A number; None where the file says NaN or Infinity, which Python writes though JSON forbids."""
+
+Document = TypeVar("Document")
 
 _POINTER = re.compile(r"^(.*?)(?: - at `(\$[^`]*)`)?$", re.DOTALL)
 _KEYS = (b'"images"', b'"annotations"', b'"categories"')
@@ -106,17 +108,13 @@ def load(path: Path) -> tuple[CocoDocument, bytes]:
     Raises:
         DataError: Names the line or the place in the document.
     """
+    data = _utf8(_bytes_of(path), path)
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"cannot be read: {error.strerror or error}.", place=path) from error
-    data = _utf8(data, path)
-    try:
-        return _decode(data, path), data
+        return _decode(data, path, CocoDocument), data
     except msgspec.DecodeError:
         # Python's own reader knows NaN, and the line of an error.
         data = _repaired(data, path)
-        return _decode(data, path), data
+        return _decode(data, path, CocoDocument), data
 
 
 def _utf8(data: bytes, path: Path) -> bytes:
@@ -143,9 +141,29 @@ def _utf8(data: bytes, path: Path) -> bytes:
     return data
 
 
-def _decode(data: bytes, path: Path) -> CocoDocument:
+def decoded(path: Path, kind: type[Document]) -> Document:
+    """Decode a file as another kind of document (`load`).
+
+    Raises:
+        DataError: Names the line or the place in the document.
+    """
+    data = _utf8(_bytes_of(path), path)
     try:
-        return msgspec.json.decode(data, type=CocoDocument)
+        return _decode(data, path, kind)
+    except msgspec.DecodeError:
+        return _decode(_repaired(data, path), path, kind)
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror or error}.", place=path) from error
+
+
+def _decode(data: bytes, path: Path, kind: type[Document]) -> Document:
+    try:
+        return msgspec.json.decode(data, type=kind)
     except msgspec.ValidationError as error:
         message, pointer = explain(error)
         raise DataError(
@@ -156,8 +174,6 @@ def _decode(data: bytes, path: Path) -> CocoDocument:
 
 
 def _hint(data: bytes) -> str | None:
-    if b'"segments_info"' in data:
-        return "This is a panoptic file; give the instances file."
     if data.lstrip().startswith(b"[") and b'"score"' in data[:4096]:
         return "This is a list of results (predictions), not of labels."
     return None

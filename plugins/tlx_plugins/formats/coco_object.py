@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from tlx_plugins.formats.coco_file import (
 )
 from tlx_plugins.formats.coco_images import carried, is_int64
 from tlx_plugins.formats.coco_outline import (
+    as_float,
     computed_area,
     corners,
     distance,
@@ -106,9 +108,11 @@ class ObjectReader:
         attributes |= carried(annotation.other or {})
         # The writer keeps an id that is no number under this name.
         object_id = attributes.pop("object_id", annotation.id)
-        area = annotation.area
-        if area is not None and abs(area - computed_area(box, segmentation)) > 1e-6 * abs(area):
-            attributes["area"] = float(area)
+        area = None if annotation.area is None else as_float(annotation.area)
+        if area is not None and math.isinf(area):
+            self.report("bad-area", "its area is no finite number; left out.", place, "changed")
+        elif area is not None and abs(area - computed_area(box, segmentation)) > 1e-6 * abs(area):
+            attributes["area"] = area
         return Object(
             category=category,
             box=box,

@@ -76,14 +76,15 @@ def keypoints(values: tuple[Number, ...], names: tuple[str, ...]) -> tuple[Keypo
     Raises:
         ValueError: If they are not finite triples.
     """
-    finite = [value for value in values if value is not None]
+    numbers = [as_float(value) for value in values if value is not None]
+    finite = [number for number in numbers if math.isfinite(number)]
     if len(finite) != len(values) or len(values) % 3:
         raise ValueError("are not triples of x, y and visibility; left out")
     triples = zip(finite[0::3], finite[1::3], finite[2::3], strict=True)
     return tuple(
         Keypoint(
-            float(x),
-            float(y),
+            x,
+            y,
             int(v) if v in (0, 1, 2) else None,
             names[number] if number < len(names) else None,
         )
@@ -91,12 +92,20 @@ def keypoints(values: tuple[Number, ...], names: tuple[str, ...]) -> tuple[Keypo
     )
 
 
+def as_float(value: float) -> float:
+    """A number of JSON as float64; a whole number that is too large for it is infinite."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
 def corners(bbox: tuple[Number, ...]) -> Box | None:
     """The box of COCO's x, y, width, height; None if they are not four finite numbers."""
     numbers = [value for value in bbox if value is not None]
     if len(bbox) != 4 or len(numbers) != 4:
         return None
-    x, y, width, height = map(float, numbers)
+    x, y, width, height = map(as_float, numbers)
     box = Box(x, y, x + width, y + height)
     return box if all(map(math.isfinite, (box.xmin, box.ymin, box.xmax, box.ymax))) else None
 

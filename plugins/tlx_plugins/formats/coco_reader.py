@@ -18,6 +18,7 @@ from tlx.bad_input import distinct, duplicate_action
 from tlx.context import Context
 from tlx.dataset import PART_ROWS
 from tlx.fetched import FetchedImages
+from tlx.folder_walk import has_file
 from tlx.media import image_header
 from tlx.model import AttributeValue, Category, Object, Taxonomy
 from tlx.orientation import Ground, ground_of
@@ -33,6 +34,7 @@ from tlx_plugins.formats.coco_images import (
     other_keys,
 )
 from tlx_plugins.formats.coco_object import ObjectReader
+from tlx_plugins.formats.coco_panoptic import PanopticSections, is_panoptic
 from tlx_plugins.formats.coco_polygons import Integers
 from tlx_plugins.formats.coco_sections import CocoSections, Piece
 
@@ -129,8 +131,12 @@ class _FileReader:
         self.fetched = FetchedImages(folder)
         self.listings: dict[str, frozenset[str]] = {}
         self.origin = file.path.relative_to(reader.root).as_posix()
-        self.sections = CocoSections(file.path)
         self.objects = ObjectReader(str(file.path), reader.options, reader.context.issues)
+        self.sections: CocoSections | PanopticSections = (
+            PanopticSections(file.path, self.objects.report)
+            if is_panoptic(file.path)
+            else CocoSections(file.path)
+        )
         relative = folder.relative_to(reader.media_root).as_posix()
         self.prefix = "" if relative == "." else relative + "/"
 
@@ -429,11 +435,11 @@ class _FileReader:
         if "://" in name:
             brought = self.fetched.find(name)
             return name if brought is None else self.prefix + brought
-        if image.coco_url and self.fetched.files and not (self.folder / name).exists():
+        if image.coco_url and self.fetched.files and not has_file(self.folder, name):
             brought = self.fetched.find(str(image.coco_url))
             if brought is not None:
                 return self.prefix + brought
-        if "\\" in name and not (self.folder / name).exists():
+        if "\\" in name and not has_file(self.folder, name):
             name = name.replace("\\", "/")
         return self.prefix + name.removeprefix("./")
 

@@ -191,7 +191,7 @@ def _results(path: Path) -> list[Any]:
     )
     try:
         return msgspec.json.decode(path.read_bytes(), type=list[kind])  # type: ignore[valid-type]
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise DataError(
             f"is not a COCO results file: {error}.",
             place=path,
@@ -204,7 +204,4 @@ def _box(bbox: Any) -> Box | None:
 
     if not isinstance(bbox, list) or any(type(value) not in (int, float) for value in bbox):
         return None
-    try:
-        return corners(tuple(bbox))
-    except OverflowError:
-        return None
+    return corners(tuple(bbox))

@@ -128,8 +128,8 @@ class _Decoder(Generic[Entry]):
             entry.other = {k: v for k, v in values.items() if k not in self.names} or None
 
 
-_images = _Decoder(CocoImage, _KnownImage)
-_categories = _Decoder(CocoCategory, _KnownCategory)
+IMAGES = _Decoder(CocoImage, _KnownImage)
+CATEGORIES = _Decoder(CocoCategory, _KnownCategory)
 _general = _Decoder(CocoAnnotation, _KnownAnnotation)
 
 
@@ -171,7 +171,7 @@ class CocoSections:
             _require_utf8(key)
             met.add(key)
             if key == b"images":
-                position = yield from _entries(data, position, size, "images", _images.decode)
+                position = yield from _entries(data, position, size, "images", IMAGES.decode)
             elif key == b"annotations":
                 position = yield from _entries(data, position, size, "annotations", _decode)
             else:
@@ -188,7 +188,7 @@ class CocoSections:
     def _take(self, key: bytes, text: bytes) -> None:
         _require_utf8(text)
         if key == b"categories":
-            self.categories = _categories.decode(text)
+            self.categories = CATEGORIES.decode(text)
         elif key == b"info":
             self.info = msgspec.json.decode(text)
         elif key == b"licenses":
@@ -206,8 +206,8 @@ class CocoSections:
         found = _sections.decode(text)
         self.categories = document.categories
         self.info, self.licenses = found.info, found.licenses
-        _images.complete(document.images, found.images)
-        _categories.complete(document.categories, found.categories)
+        IMAGES.complete(document.images, found.images)
+        CATEGORIES.complete(document.categories, found.categories)
         _general.complete(document.annotations, found.annotations)
         yield "images", document.images
         yield "annotations", document.annotations
@@ -247,13 +247,13 @@ def _entries(
                 pass
             else:
                 _require_utf8(text)
-                yield kind, found
+                yield kind, found  # type: ignore[misc]
                 start = cut.end()
                 _forget(data)
                 continue
         text, after, ended = _counted(data, start, size)
         _require_utf8(text)
-        yield kind, decode(b"".join((b"[", text, b"]")))
+        yield kind, decode(b"".join((b"[", text, b"]")))  # type: ignore[misc]
         start = after
         _forget(data)
         if ended:
@@ -313,7 +313,7 @@ def _forget(data: mmap.mmap) -> None:
 def _decode(text: bytes) -> Annotations:
     for decoder in (_boxes, _plain):
         try:
-            found: Annotations = decoder.decode(text)  # type: ignore[attr-defined]
+            found: Annotations = decoder.decode(text)
         except msgspec.ValidationError:
             continue
         return found

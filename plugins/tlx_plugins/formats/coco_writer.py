@@ -16,10 +16,11 @@ import pyarrow.compute as pc
 from tlx.api import WriteReport
 from tlx.context import Context
 from tlx.errors import UsageError
+from tlx.folder_walk import has_file
 from tlx.issues import Issue
 from tlx.media import image_size
-from tlx.media_transfer import bring
 from tlx.model import AttributeValue, Box, Category, Keypoint, Object, Segmentation
+from tlx.output_files import OutputFiles
 from tlx.schema import attributes_of, flat_objects, uncollected
 from tlx_plugins.formats import coco_rle
 from tlx_plugins.formats.coco_entries import DECIMALS, entries
@@ -74,6 +75,7 @@ class CocoWriter:
         known = _known_ids(dataset) if options.ids == "source" else (False, False)
         self.keep_images, self.keep_objects = known
         self.next_image = self.next_object = 0
+        self.files = OutputFiles(dest, options.media, context.workers)
         self.notes = _notes(dataset)
         self.keypoints: dict[str, tuple[Keypoint, ...]] = {}
 
@@ -99,7 +101,7 @@ class CocoWriter:
             batches = self.context.progress.track(
                 self.dataset.batches(), "writing COCO", len(self.dataset.manifest.parts)
             )
-            with uncollected():
+            with uncollected(), self.files:
                 for batch in batches:
                     self._add(batch, files)
             categories = self._categories()
@@ -134,11 +136,11 @@ class CocoWriter:
             size = (width, height) if width and height else self._size(image_id, uri)
             if size is None:
                 continue
-            name = self._bring_image(uri)
+            self.files.bring(self.dataset, uri, "images")
             self.next_image += 1
             number = self.next_image if ids is None else ids[row]
             image_ids[row] = number
-            entry: Any = _Image(number, name, *size, *said, other or None)  # type: ignore[call-arg]
+            entry: Any = _Image(number, uri, *size, *said, other or None)  # type: ignore[call-arg]
             if other:
                 entry = _completed(entry, dict(other))
             images.setdefault(splits[row] or "", []).append(entry)
@@ -195,21 +197,15 @@ class CocoWriter:
         path = self.dataset.image_path(uri)
         size = None if "://" in uri else image_size(path)
         if size is None:
+            there = has_file(path.parent, path.name)
             message = (
                 f"the size of {image_id} is not known, and {path} is "
-                f"{'no image that can be read' if path.exists() else 'not there'}; "
+                f"{'no image that can be read' if there else 'not there'}; "
                 "COCO needs width and height."
             )
             hint = "Put the image in its place, or leave such images out: --on-error skip"
             self.context.issues.report(Issue("no-size", message, str(path), hint=hint))
         return size
-
-    def _bring_image(self, uri: str) -> str:
-        """Copy or link the image, if asked; returns the file name for the JSON."""
-        if self.options.media != "reference" and "://" not in uri:
-            source = self.dataset.image_path(uri)
-            bring(source, self.dest / "images", uri, self.options.media)
-        return uri
 
     def _annotation(self, thing: Object, number: int, image_id: int) -> dict[str, Any]:
         """The entry of an object that has more than a box and polygons."""

@@ -12,8 +12,8 @@ from tlx.context import Context
 from tlx.errors import UsageError
 from tlx.file_names import CONTROL, output_name
 from tlx.issues import Issue
-from tlx.media_transfer import bring
 from tlx.model import Box, Object, Record
+from tlx.output_files import OutputFiles
 
 if TYPE_CHECKING:
     from tlx.dataset import Dataset
@@ -59,12 +59,13 @@ class CsvWriter:
         if not single:
             self.dest.mkdir(parents=True)
         images = objects = 0
-        files = [self.dest.name if single else TABLE]
+        files = OutputFiles(self.dest, self.options.media, self.context.workers)
+        files.names.append(self.dest.name if single else TABLE)
         records = self.context.progress.track(
             self.dataset.records(), "writing CSV", self.dataset.counts.images
         )
         path = self.dest if single else self.dest / TABLE
-        with path.open("w", encoding="utf-8", newline="") as file:
+        with path.open("w", encoding="utf-8", newline="") as file, files:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(HEADER)
             for record in records:
@@ -77,15 +78,12 @@ class CsvWriter:
                 writer.writerows(rows or [_row(record, name)])
                 images += 1
                 objects += len(rows)
-                if self.options.media != "reference" and "://" not in record.uri:
-                    source = self.dataset.image_path(record.uri)
-                    bring(source, self.dest, name, self.options.media)
-                    files.append(name)
+                files.bring(self.dataset, record.uri, "", name)
         for category in sorted(self.doubtful):
             message = f"the class {category!r} reads as unsure."
             hint = "Read the table back with: --unsure ''"
             self._report("unsure-label", message, None, "kept", hint)
-        return WriteReport(tuple(sorted(files)), images, objects)
+        return WriteReport(tuple(sorted(files.names)), images, objects)
 
     def _rows(self, record: Record, name: str) -> list[list[str]]:
         """A row for each object that a table can hold."""

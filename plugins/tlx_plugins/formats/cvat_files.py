@@ -18,6 +18,7 @@ from typing import BinaryIO, cast
 
 from tlx.errors import DataError, UsageError
 from tlx.fetched import FetchedImages
+from tlx.folder_walk import has_file
 from tlx.media import IMAGE_SUFFIXES
 from tlx_plugins import safe_zip
 
@@ -135,7 +136,7 @@ def _look(path: Path, root: Path, found: Found, extract: Path | None, *, alone: 
     folder = path.with_suffix("")
     if not inside:
         found.others.append(str(path))
-    elif all((folder / name).is_file() for name in inside) and not alone:
+    elif all(has_file(folder, name) for name in inside) and not alone:
         found.repeated.append(str(path))
     else:
         base = Path() if alone else relative.with_suffix("")

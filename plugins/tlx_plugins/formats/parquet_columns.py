@@ -99,7 +99,7 @@ def statement_of(schema: pa.Schema) -> Statement | None:
     text = (schema.metadata or {}).get(KEY)
     try:
         return None if text is None else msgspec.json.decode(text, type=Statement)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return None
 
 

@@ -145,7 +145,10 @@ class ParquetReader:
             if self.target is not None and "image" in file.schema_arrow.names:
                 names.append("image")
                 size = _EMBEDDED_ROWS
-            yield from file.iter_batches(size, columns=names, use_threads=False)
+            for batch in file.iter_batches(size, columns=names, use_threads=False):
+                # Text that is no UTF-8, or offsets that lead away, would fail far from here.
+                batch.validate(full=True)
+                yield batch
 
     def _noted(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Take note of the classes."""

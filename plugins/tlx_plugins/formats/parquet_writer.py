@@ -16,7 +16,7 @@ from tlx.api import WriteReport
 from tlx.context import Context
 from tlx.errors import UsageError
 from tlx.issues import Issue
-from tlx.media_transfer import bring
+from tlx.output_files import OutputFiles
 from tlx.schema import BOX, OBJECT, RECORD
 from tlx_plugins.formats.parquet_columns import (
     DESCRIPTIONS,
@@ -59,7 +59,7 @@ class ParquetWriter:
         self.options = options
         self.context = context
         self.classes = pa.array(dataset.taxonomy.names, pa.string())
-        self.files: list[str] = []
+        self.files = OutputFiles(dest, options.media, context.workers)
         self.schema = self._schema()
 
     def _schema(self) -> pa.Schema:
@@ -92,6 +92,7 @@ class ParquetWriter:
                 )
                 for split, name in names.items()
             }
+            stack.enter_context(self.files)
             for batch in self.context.progress.track(
                 self.dataset.batches(), "writing Parquet", len(self.dataset.manifest.parts)
             ):
@@ -104,7 +105,7 @@ class ParquetWriter:
         counts = self.dataset.counts
         numbers = {name: number for number, name in enumerate(self.dataset.taxonomy.names)}
         return WriteReport(
-            tuple(sorted([*names.values(), *self.files])),
+            tuple(sorted([*names.values(), *self.files.names])),
             counts.images,
             counts.objects,
             numbers if self.options.rows == "objects" else {},
@@ -163,10 +164,6 @@ class ParquetWriter:
         )
 
     def _bring(self, batch: pa.RecordBatch) -> None:
-        if self.options.media == "reference":
-            return
-        for uri in batch.column("uri").to_pylist():
-            if "://" not in uri:
-                source = self.dataset.image_path(uri)
-                bring(source, self.dest / IMAGES, uri, self.options.media)
-                self.files.append(f"{IMAGES}/{uri}")
+        if self.options.media != "reference":
+            for uri in batch.column("uri").to_pylist():
+                self.files.bring(self.dataset, uri, IMAGES)

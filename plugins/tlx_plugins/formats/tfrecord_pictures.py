@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Literal
@@ -93,30 +90,3 @@ def _converted(path: str, data: bytes, kind: Literal["png", "jpeg"]) -> bytes | 
     except (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError):
         return None
     return out.getvalue()
-
-
-def loaded(
-    records: Iterable[Record], load_one: Callable[[Record], Picture | Issue], threads: int
-) -> Iterator[tuple[Record, Picture | Issue]]:
-    """Records with their images, in order; some are loaded ahead if there are threads.
-
-    Reading files and hashing happen outside of Python's lock, so threads do, and processes would
-    only have to send the images to each other.
-    """
-    if threads < 2:
-        for record in records:
-            yield record, load_one(record)
-        return
-    pool = ThreadPoolExecutor(threads, "tfrecord-images")
-    waiting: deque[tuple[Record, Future[Picture | Issue]]] = deque()
-    try:
-        for record in records:
-            waiting.append((record, pool.submit(load_one, record)))
-            if len(waiting) > 2 * threads:
-                first, future = waiting.popleft()
-                yield first, future.result()
-        while waiting:
-            first, future = waiting.popleft()
-            yield first, future.result()
-    finally:
-        pool.shutdown(cancel_futures=True)

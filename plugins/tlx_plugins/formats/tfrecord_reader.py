@@ -12,6 +12,7 @@ from google_crc32c import value as crc_value
 from tlx.bad_input import distinct, duplicate_action, duplicate_hint
 from tlx.context import Context
 from tlx.errors import DataError, Place
+from tlx.folder_walk import has_file
 from tlx.issues import Issue
 from tlx.media import encoded_image_header
 from tlx.model import AttributeValue, Label, Object, Origin, Record
@@ -312,7 +313,7 @@ class _SetReader:
             return None
         if self.images is None:
             uri = given if "://" in given else name
-            if "://" in uri or not (self.reader.media_root / uri).is_file():
+            if "://" in uri or not has_file(self.reader.media_root, uri):
                 self.reader.inside += bool(encoded)
                 self.reader.absent += not encoded and "://" not in uri
             return image_id, uri

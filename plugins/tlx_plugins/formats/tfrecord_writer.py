@@ -14,10 +14,11 @@ from tlx.context import Context
 from tlx.errors import UsageError
 from tlx.issues import Issue
 from tlx.model import Category, Record
+from tlx.parallel import in_order
 from tlx_plugins.formats.tfrecord_entries import RecordEncoder
 from tlx_plugins.formats.tfrecord_framing import Compression, RecordFile
 from tlx_plugins.formats.tfrecord_label_map import Item, write_label_map
-from tlx_plugins.formats.tfrecord_pictures import Picture, Reencode, load, loaded
+from tlx_plugins.formats.tfrecord_pictures import Picture, Reencode, load
 
 if TYPE_CHECKING:
     from tlx.dataset import Dataset
@@ -72,7 +73,7 @@ class TfrecordWriter:
                 self.dataset.records(), "writing TFRecord", len(self.dataset)
             )
             load_one = partial(_load, str(self.dataset.media_root), self.options.reencode)
-            for record, picture in loaded(records, load_one, self.context.workers):
+            for record, picture in in_order(load_one, records, self.context.workers):
                 chosen = sets[record.split or ""]
                 chosen.offered += 1
                 if isinstance(picture, Issue):

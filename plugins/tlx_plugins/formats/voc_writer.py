@@ -17,7 +17,7 @@ from tlx.errors import UsageError
 from tlx.file_names import CONTROL, output_name
 from tlx.issues import Issue
 from tlx.media import IMAGE_SUFFIXES, image_size
-from tlx.media_transfer import bring
+from tlx.output_files import OutputFiles
 from tlx.schema import batch_to_records
 from tlx_plugins.formats import voc_columns as xml
 from tlx_plugins.formats.text_columns import (
@@ -72,9 +72,8 @@ class VocWriter:
         self.options = options
         self.context = context
         self.base = 0 if options.base == "0" else 1
-        self.folders: set[str] = set()
         self.used: set[str] = set()
-        self.files: list[str] = []
+        self.files = OutputFiles(dest, options.media, context.workers)
         self.lists: dict[str, list[str]] = {}
         self.mask_lists: dict[str, list[str]] = {}
         self.objects = self.rounded = self.hidden = 0
@@ -92,21 +91,23 @@ class VocWriter:
         batches = self.context.progress.track(
             self.dataset.batches(), "writing VOC", len(self.dataset.manifest.parts)
         )
-        for batch in batches:
-            self._write_batch(batch)
+        with self.files:
+            for batch in batches:
+                self._write_batch(batch)
         for folder, lists in ((SETS, self.lists), (MASK_SETS, self.mask_lists)):
             for split, keys in lists.items():
                 name = f"{folder}/{quote(split, safe='')}.txt"
                 write_lines(self.dest / name, keys)
-                self.files.append(name)
+                self.files.names.append(name)
         if self.hidden:
             message = f"{self.hidden} masks are hidden in part by smaller ones."
             self._report("hidden-mask", message, "", "requested")
         if self.rounded:
             message = f"{self.rounded} boxes were rounded to whole pixels."
             self._report("rounded-box", message, "", "requested")
-        images = sum(name.startswith(LABELS + "/") for name in self.files)
-        return WriteReport(tuple(sorted(self.files)), images, self.objects)
+        names = self.files.names
+        images = sum(name.startswith(LABELS + "/") for name in names)
+        return WriteReport(tuple(sorted(names)), images, self.objects)
 
     def _write_classes(self) -> None:
         """The classes in their order, which nothing else in a VOC folder tells."""
@@ -116,7 +117,7 @@ class VocWriter:
                 message = f"the class {name!r} cannot be written: empty, or a control character."
                 self._report("unwritable-name", message, "", hint="Rename it with: tlx relabel")
         write_lines(self.dest / "labels.txt", (CONTROL.sub("", name) for name in names))
-        self.files.append("labels.txt")
+        self.files.names.append("labels.txt")
 
     def _write_batch(self, batch: pa.RecordBatch) -> None:
         objects, counts = self._objects(batch)
@@ -133,14 +134,11 @@ class VocWriter:
         for head, text, count in zip(heads, texts, counts, strict=True):
             if head is None:
                 continue
-            self._write_file(f"{LABELS}/{head.key}.xml", text)
+            self.files.write(f"{LABELS}/{head.key}.xml", text)
             self.objects += count
             if head.split is not None:
                 self.lists.setdefault(head.split, []).append(head.key)
-            if self.options.media != "reference" and "://" not in head.uri:
-                source = self.dataset.image_path(head.uri)
-                bring(source, self.dest / IMAGES, head.uri, self.options.media)
-                self.files.append(f"{IMAGES}/{head.uri}")
+            self.files.bring(self.dataset, head.uri, IMAGES)
 
     def _write_masks(self, batch: pa.RecordBatch, heads: list[_Head | None]) -> None:
         """Draw the outlines of each image that has any."""
@@ -168,7 +166,7 @@ class VocWriter:
             for folder, content in ((OBJECT_MASKS, picture), (CLASS_MASKS, classes[picture])):
                 name = f"{folder}/{head.key}.png"
                 save_picture(content, self.dest / name)
-                self.files.append(name)
+                self.files.names.append(name)
             self.mask_lists.setdefault(head.split or "all", []).append(head.key)
 
     def _texts(self, heads: list[_Head | None], attributes: xml.Attributes, inner: Any) -> Any:
@@ -316,18 +314,6 @@ class VocWriter:
             key = name if key != name and not key.startswith(name) else key + "_"
         self.used.add(key.casefold())
         return key
-
-    def _write_file(self, name: str, data: bytes) -> None:
-        folder = name.rpartition("/")[0]
-        if folder not in self.folders:
-            (self.dest / folder).mkdir(parents=True, exist_ok=True)
-            self.folders.add(folder)
-        file = os.open(f"{self.dest}/{name}", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-        try:
-            os.write(file, data)
-        finally:
-            os.close(file)
-        self.files.append(name)
 
     def _unwritable(self, batch: pa.RecordBatch, row: int) -> None:
         name = batch.column("image_id")[row].as_py()

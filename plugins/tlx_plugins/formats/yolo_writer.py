@@ -17,7 +17,7 @@ from tlx.errors import UsageError
 from tlx.file_names import output_name
 from tlx.issues import Issue
 from tlx.media import IMAGE_SUFFIXES, image_size
-from tlx.media_transfer import bring
+from tlx.output_files import OutputFiles
 from tlx_plugins.formats.text_columns import corners_of, joined, offsets_of, rounded, together
 from tlx_plugins.formats.usual_names import usual_names
 from tlx_plugins.formats.yolo_obb import extents, quadrilaterals
@@ -61,9 +61,8 @@ class YoloWriter:
         self.options = options
         self.context = context
         self.classes = pa.array(dataset.taxonomy.names, pa.string())
-        self.folders: set[str] = set()
         self.used: set[str] = set()
-        self.files: list[str] = []
+        self.files = OutputFiles(dest, options.media, context.workers)
         self.images = self.objects = 0
         self.counts = {"box-outside": 0, "joined-outline": 0, "outlined-box": 0}
 
@@ -80,12 +79,13 @@ class YoloWriter:
         batches = self.context.progress.track(
             self.dataset.batches(), "writing YOLO", len(self.dataset.manifest.parts)
         )
-        for batch in batches:
-            self._write_batch(batch)
+        with self.files:
+            for batch in batches:
+                self._write_batch(batch)
         self._write_configuration()
         self._report_counts()
         numbers = {name: number for number, name in enumerate(self.dataset.taxonomy.names)}
-        return WriteReport(tuple(sorted(self.files)), self.images, self.objects, numbers)
+        return WriteReport(tuple(sorted(self.files.names)), self.images, self.objects, numbers)
 
     def _write_configuration(self) -> None:
         import yaml
@@ -99,7 +99,7 @@ class YoloWriter:
             settings["task"] = "obb"  # Four points may be an outline as well.
         text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True, width=1000)
         (self.dest / "data.yaml").write_text(text, encoding="utf-8", newline="\n")
-        self.files.append("data.yaml")
+        self.files.names.append("data.yaml")
 
     def _report_counts(self) -> None:
         messages = {
@@ -120,13 +120,10 @@ class YoloWriter:
         for head, text, count in zip(heads, lines, counts, strict=True):
             if head is None:
                 continue
-            self._write_file(_label_name(head.key), text)
+            self.files.write(_label_name(head.key), text)
             self.images += 1
             self.objects += count
-            if self.options.media != "reference" and "://" not in head.uri:
-                source = self.dataset.image_path(head.uri)
-                bring(source, self.dest / "images", head.name, self.options.media)
-                self.files.append(f"images/{head.name}")
+            self.files.bring(self.dataset, head.uri, "images", head.name)
 
     def _lines(
         self, batch: pa.RecordBatch, heads: list[_Head | None]
@@ -270,18 +267,6 @@ class YoloWriter:
             self._report("renamed-image", message, wanted, "kept")
         self.used.add(stem.casefold())
         return name, stem
-
-    def _write_file(self, name: str, data: bytes) -> None:
-        folder = name.rpartition("/")[0]
-        if folder not in self.folders:
-            (self.dest / folder).mkdir(parents=True, exist_ok=True)
-            self.folders.add(folder)
-        file = os.open(f"{self.dest}/{name}", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-        try:
-            os.write(file, data)
-        finally:
-            os.close(file)
-        self.files.append(name)
 
     def _each(self, batch: pa.RecordBatch, parents: Any, bad: Any, code: str, what: str) -> None:
         """Report every object that cannot be written."""

@@ -12,6 +12,8 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tlx.folder_walk import has_folder
+
 CITIES = (
     "Berlin",
     "Bochum",
@@ -133,7 +135,7 @@ def find_images(base: Path, given: str | None, groups: list[str]) -> Images:
     """
     some = groups[:: max(1, len(groups) // 200)]
     for root in [base / Path(given).expanduser()] if given is not None else _candidates(base):
-        if any((root / group).is_dir() for group in some):
+        if any(has_folder(root, group) for group in some):
             return Images(root, found=True)
     return Images(base / Path(given).expanduser() if given is not None else base, found=False)
 

@@ -8,9 +8,12 @@ an issue under ``skip``. ``error``: the input as a whole cannot be used, whateve
 from __future__ import annotations
 
 import contextlib
+import os
 import random
+import resource
+import signal
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -274,10 +277,31 @@ def test_turned_images(tmp_path: Path, kit: Any, plain: tuple[Any, ...], policy:
         assert boxes == [Box(20, 150, 60, 190), Box(20, 110, 60, 140)]
 
 
-@pytest.mark.parametrize("seed", range(12))
+@contextlib.contextmanager
+def bounds(seconds: int, more_bytes: int) -> Iterator[None]:
+    """An alarm for what hangs, and MemoryError for what takes more than it should."""
+
+    def hung(*_: Any) -> None:
+        pytest.fail(f"not done after {seconds} s")
+
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    before = signal.signal(signal.SIGALRM, hung)
+    signal.alarm(seconds)
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + more_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.parametrize("seed", range(int(os.environ.get("TLX_FUZZ_RUNS", "12"))))
 def test_damaged_bytes_end_in_records_or_in_an_error_of_ours(
     tmp_path: Path, kit: Any, plain: tuple[Any, ...], seed: int
 ) -> None:
+    """A dozen in the suite; ``make fuzz`` tries thousands. Half a gigabyte is ten times enough."""
     dice = random.Random(seed)
     root = kit.build(tmp_path / "r", plain)
 
@@ -290,7 +314,7 @@ def test_damaged_bytes_end_in_records_or_in_an_error_of_ours(
 
     kit.changed(root, damage)
     for policy in ("skip", "fail"):
-        with contextlib.suppress(TlxError):
+        with contextlib.suppress(TlxError), bounds(seconds=60, more_bytes=512 << 20):
             for record in kit.read(root, policy)[0]:
                 record.image_id.encode()
 
