@@ -35,7 +35,8 @@ def compress(counts: Sequence[int]) -> bytes:
     bits = np.repeat(values, lengths) >> 5 * place & 0x1F
     more = np.ones(len(bits), bool)
     more[ends - 1] = False
-    return (bits + 48 + 0x20 * more).astype(np.uint8).tobytes()
+    letters: bytes = (bits + 48 + 0x20 * more).astype(np.uint8).tobytes()
+    return letters
 
 
 def _integers(counts: Sequence[int]) -> Any:
