@@ -36,33 +36,35 @@ class Outlines:
 
     _parts: list[Any] = field(default_factory=list)
     _starts: list[int] = field(default_factory=list)
+    _waiting: list[Any] = field(default_factory=list)
     _count: int = 0
+    _used: bool = False
 
     def add(self, column: Any, count: int) -> None:
         """Take the list array of the next annotations; None where none has polygons."""
-        before = self._parts[-1] if self._parts else None
-        if column is None and self._parts and before is None:
-            pass
-        elif before is not None and self._count - self._starts[-1] + count <= _PART:
-            given = pa.nulls(count, _OUTLINES) if column is None else column
-            self._parts[-1] = pa.concat_arrays([before, given])
-        else:
-            self._parts.append(column)
-            self._starts.append(self._count)
+        self._used |= column is not None
+        self._waiting.append(pa.nulls(count, _OUTLINES) if column is None else column)
         self._count += count
+        if sum(map(len, self._waiting)) >= _PART:
+            self._put_together()
+
+    def _put_together(self) -> None:
+        whole = pa.concat_arrays(self._waiting)
+        self._waiting = []
+        self._parts.append(whole)
+        self._starts.append(self._count - len(whole))
 
     def take(self, numbers: Integers | Places) -> Any:
         """The list array of some annotations; None if none of them has polygons."""
-        if not any(part is not None for part in self._parts):
+        if not self._used:
             return None
+        if self._waiting:
+            self._put_together()
         where = np.searchsorted(self._starts, numbers, side="right") - 1
         found = []
         for place in np.unique(where).tolist():
             local = numbers[where == place] - self._starts[place]
-            part = self._parts[place]
-            found.append(
-                pa.nulls(len(local), _OUTLINES) if part is None else part.take(pa.array(local))
-            )
+            found.append(self._parts[place].take(pa.array(local)))
         if len(found) < 2:
             return found[0] if found else pa.nulls(0, _OUTLINES)
         back = np.empty(len(numbers), np.int64)
