@@ -1,9 +1,10 @@
 # Everything a fresh machine with Python 3.11 needs: `make demo` and `make test`.
 PYTHON ?= python3
 VENV   ?= .venv
+SCALE  ?= 0.1
 BIN    := $(VENV)/bin
 
-.PHONY: help setup demo test test-tensorflow fuzz quick lint types bench clean
+.PHONY: help setup demo test test-tensorflow fuzz quick lint types bench bench-peers clean
 
 help:
 	@echo "make demo   set up $(VENV), install, run the demo (about 5 minutes on 2 cores)"
@@ -11,7 +12,8 @@ help:
 	@echo "make test-tensorflow   install TensorFlow's environment (1.5 GB) and run the tests that need it"
 	@echo "make fuzz   damaged files for every reader, by the thousand"
 	@echo "make quick  lint, types and the fast tests, before a commit"
-	@echo "make bench  the benchmarks of speed and memory"
+	@echo "make bench  the benchmarks of speed and memory that need nothing but tlx"
+	@echo "make bench-peers SCALE=0.1   conversions beside labelformat, Datumaro, FiftyOne and others"
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -64,9 +66,16 @@ types: setup
 
 bench: setup
 	$(BIN)/python tests/benchmarks/lisa_ingest.py
+	$(BIN)/python tests/benchmarks/driveu_ingest.py
 	$(BIN)/python tests/benchmarks/evaluation.py
 	$(BIN)/python tests/benchmarks/labelbox.py
 	$(BIN)/python tests/benchmarks/cvat.py
+	$(BIN)/python tests/benchmarks/tfrecord.py
+	$(BIN)/python tests/benchmarks/formats.py --peers --sets boxes polygons --scale $(SCALE)
+
+# The peers get environments of their own, in ~/.cache/tlx-benchmarks; hours at full size.
+bench-peers: setup
+	$(BIN)/python tests/benchmarks/formats.py --scale $(SCALE)
 
 clean:
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis tlx-demo

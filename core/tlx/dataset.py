@@ -157,7 +157,6 @@ class Dataset:
             DataError: If a part is missing or broken.
         """
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
         for part in self.manifest.parts:
             file = self.path / part.path
@@ -166,6 +165,8 @@ class Dataset:
                     batch = reader.get_batch(0)
                 yield batch.select(columns) if columns else batch
                 continue
+            import pyarrow.parquet as pq
+
             try:
                 # memory_map and threads would save nothing at this size; one table is one part.
                 table = pq.read_table(file, columns=columns, use_threads=False)

@@ -24,16 +24,11 @@ LOSSES = (
 ROTATION = {"objects.rotation": "TensorFlow does not see the key that tlx adds"}
 
 SETTINGS: dict[str, dict[str, Any]] = {
-    "coco": {
-        "added_attributes": ("coco_image_id",),
-        "expected_failures": {
-            "reading_holds_little_in_memory": "one JSON document is decoded as a whole",
-        },
-    },
+    "coco": {"added_attributes": ("coco_image_id",)},
     "csv": {
         "expected_failures": {
-            "classes_and_their_order_survive": "a table lists the classes of its rows",
-            "reading_holds_little_in_memory": "what a column means is told by all of its cells",
+            "classes_and_their_order_survive": "a table has no place for a class without a row, "
+            "and no order but that of its rows",
         },
     },
     "cvat": {"added_attributes": ("cvat_image_id",)},
@@ -57,9 +52,6 @@ class TestYoloRotated(FormatChecks):
     plugin = YoloFormat()
     write_options = {"task": "obb", "outside": "keep"}
     only = LOSSES
-    expected_failures = {
-        "every_field_survives_or_is_declared": "the rectangle of an outline is another than its box"
-    }
 
 
 class TestVocWholePixels(FormatChecks):

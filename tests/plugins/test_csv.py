@@ -20,6 +20,7 @@ from tlx.errors import DataError, TlxError, UsageError
 from tlx.issues import IssueLog
 from tlx.loss import find_loss
 from tlx.model import Box, Label, Object, Record, Segmentation, Taxonomy
+from tlx_plugins.formats import csv_reader
 from tlx_plugins.formats.csv_format import CsvFormat, CsvOptions
 from tlx_plugins.sources.lisa import LisaSource
 
@@ -567,3 +568,27 @@ def test_any_bytes_end_in_records_or_one_clear_error(
         return
     assert all(o.category in names for r in records for o in r.objects)
     assert sum(batch.num_rows for batch in to_batches(records)) == len(records)
+
+
+def test_rows_that_wait_on_disk_change_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [
+        f"img{number * 7 % 30}.jpg,640,480,class {(number + 1) * 3 % 5},{number},1,{number + 9.5},8"
+        for number in range(300)
+    ]
+    text = "filename,width,height,class,xmin,ymin,xmax,ymax\n" + "\n".join(rows)
+    path = table(tmp_path, text)
+    expected: dict[str, list[tuple[str, float, int]]] = {}
+    for line, cells in enumerate(csv.reader(rows), start=2):
+        expected.setdefault(cells[0], []).append((cells[3], float(cells[4]), line))
+    for chunk in (csv_reader._CHUNK, 1000):
+        monkeypatch.setattr(csv_reader, "_CHUNK", chunk)
+        records, issues, classes = read(path)
+        found = {
+            r.uri: [(o.category, o.box.xmin, o.line) for o in r.objects if o.box] for r in records
+        }
+        assert found == expected
+        assert list(found) == sorted(expected)
+        assert classes == ("class 3", "class 1", "class 4", "class 2", "class 0")
+        assert issues.counts == {"missing-image": 1}

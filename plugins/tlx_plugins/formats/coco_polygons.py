@@ -91,8 +91,9 @@ def parse(texts: Sequence[bytes]) -> tuple[Polygons, Flags]:
         The polygons, and flags [N] of the texts that are something else or have a polygon of less
         than three points; these have none.
     """
-    strange = np.zeros(len(texts), bool)
-    polygons = _parse_lists([text or b"[]" for text in texts])
+    # A mask, which tells itself by its first letter.
+    strange = np.array([text[:1] == b"{" for text in texts], bool)
+    polygons = _parse_lists(_without(texts, strange))
     if polygons is None:
         strange = np.array([not _is_list(text) for text in texts], bool)
         polygons = _parse_lists(_without(texts, strange))

@@ -23,7 +23,7 @@ from tlx.media import image_header
 from tlx.model import AttributeValue, Category, Object, Taxonomy
 from tlx.orientation import Ground, ground_of
 from tlx.schema import RECORD, attribute_lists, object_array, uncollected
-from tlx_plugins.formats.coco_annotations import AnnotationTable, Positions, plain_id
+from tlx_plugins.formats.coco_annotations import AnnotationTable
 from tlx_plugins.formats.coco_file import AnnotationFile, CocoCategory, CocoImage, Number
 from tlx_plugins.formats.coco_images import (
     SOURCE_ID,
@@ -36,6 +36,7 @@ from tlx_plugins.formats.coco_images import (
 from tlx_plugins.formats.coco_object import ObjectReader
 from tlx_plugins.formats.coco_panoptic import PanopticSections, is_panoptic
 from tlx_plugins.formats.coco_polygons import Integers
+from tlx_plugins.formats.coco_positions import Positions, plain_id
 from tlx_plugins.formats.coco_sections import CocoSections, Piece
 
 if TYPE_CHECKING:

@@ -67,42 +67,62 @@ def find_rule(table: Table, options: CsvOptions, say: Callable[[str], None]) -> 
     """
     columns = table.columns
     rule = BoxRule(columns)
-    rows = (row.cells for row in table.rows if len(row.cells) == len(columns.titles))
-    found = [numbers for cells in rows if (numbers := rule.numbers(cells)) is not None]
-    return BoxRule(columns, _is_size(columns, found, options, say), _is_share(found, options, say))
+    rows = (row.cells for row in table.rows() if len(row.cells) == len(columns.titles))
+    found = (numbers for cells in rows if (numbers := rule.numbers(cells)) is not None)
+    sums = _Sums()
+    if options.coordinates == "auto" or (columns.box == "cell" and options.box_cell == "auto"):
+        for numbers in found:
+            sums.add(numbers)
+    return BoxRule(columns, _is_size(columns, sums, options, say), _is_share(sums, options, say))
+
+
+@dataclass(slots=True)
+class _Sums:
+    """What all boxes of a table have in common.
+
+    Attributes:
+        count: How many there are.
+        proper: How many have their last two numbers right of and below the first two.
+        shares: All numbers lie in 0..1.
+        whole: All numbers are whole.
+    """
+
+    count: int = 0
+    proper: int = 0
+    shares: bool = True
+    whole: bool = True
+
+    def add(self, box: Sequence[float]) -> None:
+        self.count += 1
+        self.proper += box[2] > box[0] and box[3] > box[1]
+        self.shares = self.shares and all(0 <= value <= 1 for value in box)
+        self.whole = self.whole and all(map(float.is_integer, box))
 
 
 def _is_size(
-    columns: Columns,
-    boxes: Sequence[Sequence[float]],
-    options: CsvOptions,
-    say: Callable[[str], None],
+    columns: Columns, boxes: _Sums, options: CsvOptions, say: Callable[[str], None]
 ) -> bool:
     if columns.box != "cell":
         return columns.box == "size"
     if options.box_cell != "auto":
         return options.box_cell == "xywh"
-    proper = sum(box[2] > box[0] and box[3] > box[1] for box in boxes)
-    sized = 2 * proper < len(boxes)
+    sized = 2 * boxes.proper < boxes.count
     taken, other = ("a corner and the size", "xyxy") if sized else ("two corners", "xywh")
     say(
-        f"{proper} of {len(boxes)} boxes have their last two numbers right of and below the first "
-        f"two: all are taken as {taken}; --box-cell {other} says otherwise."
+        f"{boxes.proper} of {boxes.count} boxes have their last two numbers right of and below the "
+        f"first two: all are taken as {taken}; --box-cell {other} says otherwise."
     )
     return sized
 
 
-def _is_share(
-    boxes: Sequence[Sequence[float]], options: CsvOptions, say: Callable[[str], None]
-) -> bool:
+def _is_share(boxes: _Sums, options: CsvOptions, say: Callable[[str], None]) -> bool:
     if options.coordinates != "auto":
         return options.coordinates == "normalised"
-    values = [value for box in boxes for value in box]
-    if not all(0 <= value <= 1 for value in values) or all(map(float.is_integer, values)):
+    if not boxes.shares or boxes.whole:
         return False
     say(
-        f"the numbers of all {len(boxes)} boxes lie in 0..1 and are not all whole: taken as shares "
-        "of the image's size; --coordinates pixels says otherwise."
+        f"the numbers of all {boxes.count} boxes lie in 0..1 and are not all whole: taken as "
+        "shares of the image's size; --coordinates pixels says otherwise."
     )
     return True
 

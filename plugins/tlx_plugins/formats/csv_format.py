@@ -129,7 +129,7 @@ class CsvFormat:
         return _look_around(root)
 
     def read(self, root: Path, options: CsvOptions, context: Context) -> Reading:
-        """Open a table or a folder; all tables are in memory at once.
+        """Open a table or a folder; rows are brought to their images on disk where they are many.
 
         The image id is the path of the image below the folder. Boxes in pixels are taken as they
         are written, with the lower right corner one past the box.
@@ -254,7 +254,7 @@ def _look(path: Path, name: str) -> Match:
     if table.kind == "flags" and 2 * len(table.classes) < len(table.columns.rest):
         return Match(missing=(f"{name} has few columns of 0 and 1 among others",))
     at = table.columns.where["image"]
-    cells = [row.cells[at] for row in table.rows if at < len(row.cells)]
+    cells = [row.cells[at] for row in table.rows() if at < len(row.cells)]
     if path.suffix.lower() == ".txt" and not any(is_image_name(c) or is_url(c) for c in cells):
         return Match(missing=(f"{name} names no image",))
     words = {"boxes": "boxes", "labels": "labels", "flags": "columns of 0 and 1"}

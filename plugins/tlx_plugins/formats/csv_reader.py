@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from tlx.bad_input import duplicate_action, duplicate_hint
 from tlx.box_policy import fault_of, settle, shown
@@ -20,10 +25,32 @@ from tlx.split_names import folder_split, split_in, usual_split
 from tlx_plugins.formats.csv_boxes import BoxRule, find_rule, number_of
 from tlx_plugins.formats.csv_images import Images, clean, is_url
 from tlx_plugins.formats.csv_table import ABSENT, MINUS, PRESENT, Table, unsure_words
-from tlx_plugins.formats.csv_text import Row
+from tlx_plugins.formats.csv_text import BadRow, Row
+from tlx_plugins.spill import Item, Spill
 
 if TYPE_CHECKING:
     from tlx_plugins.formats.csv_format import CsvOptions
+
+_CHUNK = 1 << 19
+"""Bytes of rows that wait in memory."""
+
+_cells = msgspec.msgpack.Decoder(list[str])
+
+
+@dataclass(slots=True)
+class _File:
+    """A table, and what is known of all of its rows.
+
+    ``counts`` are how often something happened that is said once for all.
+    """
+
+    number: int
+    name: str
+    table: Table
+    rule: BoxRule | None = None
+    minus: bool | None = None
+    split: str | None = None
+    counts: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(slots=True)
@@ -41,7 +68,9 @@ class _Image:
 
 
 class CsvReader:
-    """Reads tables, each as a whole.
+    """Reads tables: first their rows are brought to their images, then image by image.
+
+    Rows that do not fit in little memory wait on disk (`tlx_plugins.spill`).
 
     Args:
         base: The folder of the tables.
@@ -61,74 +90,104 @@ class CsvReader:
     ) -> None:
         self.base = base
         self.images = images
-        self.tables = tables
         self.options = options
         self.context = context
         self.unsure = unsure_words(options)
-        self.classes: dict[str, None] = {}
-        self.file = ""
-        self.table = tables[0][1]
-        self.rule: BoxRule | None = None
-        self.minus: bool | None = None
-        self.rows: dict[str, _Image | None] = {}
-        self.counts: dict[str, int] = {}
+        self.classes: dict[str, tuple[int, int, int]] = {}
+        """Where each class occurs first: table, line, and which in the line."""
+        self.files = [_File(number, *table) for number, table in enumerate(tables)]
+        self.file = self.files[0]
 
     def taxonomy(self) -> Taxonomy:
         """Class columns in their order; else the classes as they first occur."""
-        return Taxonomy.of(self.classes)
+        return Taxonomy.of(sorted(self.classes, key=self.classes.__getitem__))
+
+    def _learn(self, name: str, line: int, place: int = 0) -> None:
+        where = (self.file.number, line, place)
+        self.classes[name] = min(where, self.classes.get(name, where))
 
     def records(self) -> Iterator[Record]:
         """The images of all tables, sorted; an image of two tables has one record."""
-        done: dict[str, Record] = {}
-        for file, table in self.tables:
-            self.file, self.table = file, table
-            for record in self._table_records():
-                known = done.get(record.uri)
-                if known is None:
-                    done[record.uri] = record
-                    continue
-                same = _content(known) == _content(record)
-                where = known.origin.path if known.origin else ""
-                message = f"{record.uri} is in {where} too, " + (
-                    "with the same labels." if same else "with other labels; those are kept."
-                )
-                hint = "Give the one table that counts, or go on with the first: --on-error skip"
-                action = duplicate_action(self.options.duplicates, same=same)
-                line = record.origin.line if record.origin else None
-                self._report("duplicate-image", message, line, action, hint)
-        for uri in sorted(done):
-            yield done[uri]
-
-    def _table_records(self) -> list[Record]:
-        table = self.table
-        for note in table.notes:
-            self._report("assumed", note, 1, "kept")
-        for bad in table.bad:
-            self._report("bad-row", bad.message, bad.line)
-        self.rows, self.counts = {}, {}
-        if table.kind == "flags":
-            self.minus = self._minus_one()
-            self.classes |= dict.fromkeys(table.columns.titles[p] for p in table.classes)
-        if table.kind == "boxes":
-            self.rule = find_rule(
-                table, self.options, lambda text: self._report("assumed", text, None, "kept")
-            )
-        seen: dict[tuple[str, ...], int] = {}
-        track = self.context.progress.track
-        for row in track(table.rows, f"reading {self.file}", len(table.rows)):
-            self._row(row, seen)
+        with Spill(_CHUNK) as spill:
+            for file in self.files:
+                self.file = file
+                self._bring(spill)
+            for uri, rows in groupby(spill.sorted(), key=itemgetter(0)):
+                record = self._of_all_tables(uri, rows)
+                if record is not None:
+                    yield record
         messages = {
             "unsure-label": "rows have no class, or a word for unsure; they label nothing.",
             "unsure-cell": "cells are blank or say that nobody is sure; kept as unsure.",
             "missing-image": "images are not there; no image was found, so sizes stay open.",
         }
-        for code, number in self.counts.items():
-            self._report(code, f"{number} {messages[code]}", None, "kept")
-        split = self.options.split or folder_split(self.file) or split_in(
-            self.file.rpartition("/")[2].rpartition(".")[0]
-        )  # fmt: skip
-        found = [image for image in self.rows.values() if image is not None]
-        return [self._record(image, split) for image in found]
+        for file in self.files:
+            self.file = file
+            for code, number in file.counts.items():
+                self._report(code, f"{number} {messages[code]}", None, "kept")
+
+    def _bring(self, spill: Spill) -> None:
+        """Bring the rows of a table to their images; those that have none are reported."""
+        file, table = self.file, self.file.table
+        for note in table.notes:
+            self._report("assumed", note, 1, "kept")
+        if table.kind == "flags":
+            file.minus = self._minus_one()
+            for place, position in enumerate(table.classes):
+                self._learn(table.columns.titles[position], 0, place)
+        if table.kind == "boxes":
+            file.rule = find_rule(
+                table, self.options, lambda text: self._report("assumed", text, None, "kept")
+            )
+        stem = file.name.rpartition("/")[2].rpartition(".")[0]
+        file.split = self.options.split or folder_split(file.name) or split_in(stem)
+        for row in self.context.progress.track(table.parsed(), f"reading {file.name}"):
+            if isinstance(row, BadRow):
+                self._report("bad-row", row.message, row.line)
+                continue
+            uri = self._uri(row)
+            if uri is not None:
+                spill.add(uri, file.number, row.line, msgspec.msgpack.encode(row.cells))
+
+    def _of_all_tables(self, uri: str, rows: Iterable[Item]) -> Record | None:
+        """The record of an image; that of its first table where there are several."""
+        kept: Record | None = None
+        for number, those in groupby(rows, key=itemgetter(1)):
+            self.file = self.files[number]
+            cells = (Row(line, _cells.decode(payload)) for _, _, line, payload in those)
+            record = self._of_table(uri, cells)
+            if kept is None or record is None:
+                kept = kept or record
+                continue
+            same = _content(kept) == _content(record)
+            where = kept.origin.path if kept.origin else ""
+            message = f"{record.uri} is in {where} too, " + (
+                "with the same labels." if same else "with other labels; those are kept."
+            )
+            hint = "Give the one table that counts, or go on with the first: --on-error skip"
+            action = duplicate_action(self.options.duplicates, same=same)
+            line = record.origin.line if record.origin else None
+            self._report("duplicate-image", message, line, action, hint)
+        return kept
+
+    def _of_table(self, uri: str, rows: Iterator[Row]) -> Record | None:
+        """What one table says about an image; None if it is left out."""
+        image: _Image | None = None
+        seen: dict[tuple[str, ...], int] = {}
+        for row in rows:
+            key = tuple(row.cells)
+            if key in seen and self.options.duplicates != "keep":
+                message = f"repeats line {seen[key]} word by word; counted once."
+                action = duplicate_action(self.options.duplicates, same=True)
+                hint = duplicate_hint(self.options.duplicates)
+                self._report("duplicate-row", message, row.line, action, hint)
+                continue
+            if not seen:
+                image = self._image(uri, row.cells, row.line)
+            seen[key] = row.line
+            if image is not None:
+                self._row(row, image)
+        return None if image is None else self._record(image, self.file.split)
 
     def _record(self, image: _Image, split: str | None) -> Record:
         size = image.ground.stored
@@ -142,86 +201,79 @@ class CsvReader:
             labels=tuple(Label(name, present) for name, present in image.labels.items()),
             objects=image.ground.brought_back(image.objects.values()),
             attributes=image.attributes,
-            origin=Origin(self.file, image.line),
+            origin=Origin(self.file.name, image.line),
         )
 
-    def _row(self, row: Row, seen: dict[tuple[str, ...], int]) -> None:
-        columns = self.table.columns
+    def _row(self, row: Row, image: _Image) -> None:
         cells = row.cells
-        if len(cells) != len(columns.titles):
-            message = f"has {len(cells)} cells where {len(columns.titles)} columns are named."
-            self._report("wrong-columns", message, row.line)
-            return
-        key = tuple(cells)
-        if key in seen and self.options.duplicates != "keep":
-            message = f"repeats line {seen[key]} word by word; counted once."
-            action = duplicate_action(self.options.duplicates, same=True)
-            hint = duplicate_hint(self.options.duplicates)
-            self._report("duplicate-row", message, row.line, action, hint)
-            return
-        seen[key] = row.line
-        if not all(map(is_text, cells)):
-            self._report("bad-row", "holds characters that are no text.", row.line)
-            return
-        image = self._image(cells, row.line)
-        if image is None:
-            return
         image.split = image.split or self._split(cells)
         image.group = image.group or self._cell(cells, "group") or None
-        if self.table.kind == "boxes":
+        if self.file.table.kind == "boxes":
             self._object(cells, row.line, image)
-        elif self.table.kind == "labels":
+        elif self.file.table.kind == "labels":
             self._labels(cells, row.line, image)
         else:
             self._flags(cells, row.line, image)
 
-    def _image(self, cells: list[str], line: int) -> _Image | None:
+    def _uri(self, row: Row) -> str | None:
         """The image that a row is about; None if it is left out."""
+        cells, line = row.cells, row.line
+        titles = self.file.table.columns.titles
+        if len(cells) != len(titles):
+            message = f"has {len(cells)} cells where {len(titles)} columns are named."
+            self._report("wrong-columns", message, line)
+            return None
+        if not all(map(is_text, cells)):
+            self._report("bad-row", "holds characters that are no text.", line)
+            return None
         name = self._cell(cells, "image")
-        folder = self.file.rpartition("/")[0]
-        uri: str | None = None
         if is_url(name):
-            uri = self.images.fetched.find(name) or name
-        elif not clean(name):
+            return self.images.fetched.find(name) or name
+        if not clean(name):
             self._report("no-image", f"{name!r} names no image.", line)
             return None
-        else:
-            found = self.images.find(name, folder)
-            if len(found) > 1:
-                message = f"{name!r} may be {found[0]} or {found[1]}; the name is not enough."
-                self._report("ambiguous-image", message, line)
-                return None
-            uri = found[0] if found else None
-            if uri is None and self.images.paths:
-                message = f"the image {name!r} is not among the {len(self.images.paths)} here."
-                hint = "Put it in its place, or go on without it: --on-error skip"
-                self._report("missing-image", message, line, hint=hint)
-                return None
-            uri = uri or (f"{folder}/{clean(name)}" if folder else clean(name))
-        if uri not in self.rows:
-            size = self._stated_size(cells)
-            header = None
-            if uri in self.images.paths and self.options.image_sizes:
-                header = image_header(f"{self.images.root}/{uri}")
-                if header is None:
-                    message = f"the image {uri} cannot be read; its size stays open."
-                    self._report("unreadable-image", message, line, "kept")
-            elif uri not in self.images.paths and not is_url(uri):
-                self.counts["missing-image"] = self.counts.get("missing-image", 0) + 1
-            turned = header is not None and header.orientation != 1
-            on_disk = header.size if header is not None and not turned else None
-            if size and on_disk and size != on_disk:
-                message = (
-                    f"the size is said to be {size[0]} x {size[1]}; the image has {on_disk[0]} x "
-                    f"{on_disk[1]}, which is taken."
-                )
-                self._report("wrong-size", message, line, "kept")
-            if header is not None and turned:
-                self.rows[uri] = self._turned(uri, line, header, size)
-            else:
-                known = on_disk or size
-                self.rows[uri] = _Image(uri, line, Ground(known, 1, known))
-        return self.rows[uri]
+        return self._found(name, line)
+
+    def _found(self, name: str, line: int) -> str | None:
+        """The image that a name means, or would mean where there are no images."""
+        folder = self.file.name.rpartition("/")[0]
+        found = self.images.find(name, folder)
+        if len(found) > 1:
+            message = f"{name!r} may be {found[0]} or {found[1]}; the name is not enough."
+            self._report("ambiguous-image", message, line)
+            return None
+        if found:
+            return found[0]
+        if self.images.paths:
+            message = f"the image {name!r} is not among the {len(self.images.paths)} here."
+            hint = "Put it in its place, or go on without it: --on-error skip"
+            self._report("missing-image", message, line, hint=hint)
+            return None
+        return f"{folder}/{clean(name)}" if folder else clean(name)
+
+    def _image(self, uri: str, cells: list[str], line: int) -> _Image | None:
+        """An image by its first row; None if it is left out."""
+        size = self._stated_size(cells)
+        header = None
+        if uri in self.images.paths and self.options.image_sizes:
+            header = image_header(f"{self.images.root}/{uri}")
+            if header is None:
+                message = f"the image {uri} cannot be read; its size stays open."
+                self._report("unreadable-image", message, line, "kept")
+        elif uri not in self.images.paths and not is_url(uri):
+            self.file.counts["missing-image"] += 1
+        turned = header is not None and header.orientation != 1
+        on_disk = header.size if header is not None and not turned else None
+        if size and on_disk and size != on_disk:
+            message = (
+                f"the size is said to be {size[0]} x {size[1]}; the image has {on_disk[0]} x "
+                f"{on_disk[1]}, which is taken."
+            )
+            self._report("wrong-size", message, line, "kept")
+        if header is not None and turned:
+            return self._turned(uri, line, header, size)
+        known = on_disk or size
+        return _Image(uri, line, Ground(known, 1, known))
 
     def _turned(
         self, uri: str, line: int, header: ImageHeader, stated: tuple[int, int] | None
@@ -246,11 +298,11 @@ class CsvReader:
         return None if word.casefold() in self.unsure else usual_split(word) or word
 
     def _cell(self, cells: list[str], part: str) -> str:
-        position = self.table.columns.where.get(part)
+        position = self.file.table.columns.where.get(part)
         return "" if position is None else cells[position]
 
     def _object(self, cells: list[str], line: int, image: _Image) -> None:
-        columns = self.table.columns
+        columns = self.file.table.columns
         texts = [cells[position] for position in columns.corners]
         category = self._cell(cells, "label")
         if "label" not in columns.where:
@@ -288,7 +340,7 @@ class CsvReader:
             action = duplicate_action(self.options.duplicates, same=True)
             self._report("duplicate-object", message, line, action)
             return
-        self.classes.setdefault(category)
+        self._learn(category, line)
         image.objects[key] = Object(
             category=category,
             box=kept,
@@ -304,10 +356,12 @@ class CsvReader:
 
     def _box(self, cells: list[str], line: int, image: _Image) -> Box | None:
         """The box that a row says; None if it is reported."""
-        rule = self.rule
+        rule = self.file.rule
         numbers = rule.numbers(cells) if rule is not None else None
         if rule is None or numbers is None:
-            written = ", ".join(cells[position] for position in self.table.columns.corners)[:80]
+            written = ", ".join(cells[position] for position in self.file.table.columns.corners)[
+                :80
+            ]
             message = f"the box {written!r} is not four finite numbers."
             self._report("bad-corner", message, line)
             return None
@@ -324,22 +378,22 @@ class CsvReader:
         parts = text.split(self.options.separator) if self.options.separator else [text]
         names = [part.strip() for part in parts]
         present: bool | None = True
-        if "confidence" in self.table.columns.where:
+        if "confidence" in self.file.table.columns.where:
             # Open Images: 1 is verified, 0 verified to be absent; between, a machine said it.
             sure = number_of(self._cell(cells, "confidence"))
             present = True if sure == 1 else False if sure == 0 else None
-        for name in names:
+        for place, name in enumerate(names):
             if name.casefold() in self.unsure:
-                self.counts["unsure-label"] = self.counts.get("unsure-label", 0) + 1
+                self.file.counts["unsure-label"] += 1
             else:
-                self.classes.setdefault(name)
+                self._learn(name, line, place)
                 self._label(name, present, line, image)
         for name, value in self._attributes(cells).items():
             image.attributes.setdefault(name, value)
 
     def _flags(self, cells: list[str], line: int, image: _Image) -> None:
         """A row of a column for each class."""
-        for position in self.table.classes:
+        for position in self.file.table.classes:
             word = cells[position].casefold()
             present: bool | None = None
             if word in PRESENT:
@@ -347,11 +401,11 @@ class CsvReader:
             elif word in ABSENT:
                 present = False
             elif word in MINUS:
-                present = self.minus
+                present = self.file.minus
             if present is None:
-                self.counts["unsure-cell"] = self.counts.get("unsure-cell", 0) + 1
-            self._label(self.table.columns.titles[position], present, line, image)
-        for name, value in self._attributes(cells, set(self.table.classes)).items():
+                self.file.counts["unsure-cell"] += 1
+            self._label(self.file.table.columns.titles[position], present, line, image)
+        for name, value in self._attributes(cells, set(self.file.table.classes)).items():
             image.attributes.setdefault(name, value)
 
     def _label(self, name: str, present: bool | None, line: int, image: _Image) -> None:
@@ -369,8 +423,8 @@ class CsvReader:
         """What -1 says: absent in a table of -1 and 1, unsure in one that has 0 too."""
         cells = {
             row.cells[p].casefold()
-            for row in self.table.rows
-            for p in self.table.classes
+            for row in self.file.table.rows()
+            for p in self.file.table.classes
             if p < len(row.cells)
         }
         if not cells & MINUS:
@@ -389,9 +443,9 @@ class CsvReader:
     def _attributes(
         self, cells: list[str], without: set[int] | None = None, *, confidence: bool = False
     ) -> dict[str, AttributeValue]:
-        titles = self.table.columns.titles
+        titles = self.file.table.columns.titles
         found: dict[str, AttributeValue] = {}
-        for position in self.table.columns.rest:
+        for position in self.file.table.columns.rest:
             if cells[position] and titles[position] and position not in (without or ()):
                 found[titles[position]] = _typed(cells[position])
         if confidence and (text := self._cell(cells, "confidence")):
@@ -406,7 +460,7 @@ class CsvReader:
         action: str = "skipped",
         hint: str | None = None,
     ) -> None:
-        place = str(self.base / self.file)
+        place = str(self.base / self.file.name)
         self.context.issues.report(Issue(code, message, place, line, action, hint))
 
 

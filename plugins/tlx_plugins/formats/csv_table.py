@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from io import BytesIO
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import IO, TYPE_CHECKING, Literal
 
 from tlx.errors import DataError
 from tlx.media import IMAGE_SUFFIXES
 from tlx_plugins.formats import csv_text
 from tlx_plugins.formats.csv_columns import CORNERS, KNOWN, NAMES, Columns, find_columns
 from tlx_plugins.formats.csv_images import is_url, stem, suffix
-from tlx_plugins.formats.csv_text import BadRow, Row, normal
+from tlx_plugins.formats.csv_text import BadRow, Row, TableText, normal
 
 if TYPE_CHECKING:
     from tlx_plugins.formats.csv_format import CsvOptions
@@ -27,6 +29,8 @@ MINUS = frozenset({"-1", "-1.0"})
 _INTEGER = re.compile(r"[0-9]{1,9}")
 _NUMBER = re.compile(r"[-+]?[0-9.]+([eE][-+]?[0-9]+)?")
 _LISA = "annotationtag"
+_FIRST = 101
+"""Rows that are looked at before anything is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,24 +40,39 @@ class Table:
     Attributes:
         kind: What a row says.
         columns: Where everything is.
-        rows: The rows below the header.
-        bad: Rows that are none.
+        text: Where its rows come from.
+        delimiter: What parts their cells.
+        headers: How many rows are above them.
         classes: Positions of the class columns of a table of flags.
         notes: Sentences on what was decided without being asked.
     """
 
     kind: Kind
     columns: Columns
-    rows: list[Row]
-    bad: list[BadRow]
+    text: TableText
+    delimiter: str
+    headers: int
     classes: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
+
+    def parsed(self) -> Iterator[Row | BadRow]:
+        """The rows below the header as they come, with those that are none; read each time."""
+        left = self.headers
+        for row in self.text.rows(self.delimiter):
+            if left and isinstance(row, Row):
+                left -= 1
+            else:
+                yield row
+
+    def rows(self) -> Iterator[Row]:
+        """The rows below the header; read each time."""
+        return (row for row in self.parsed() if isinstance(row, Row))
 
 
 def read_table(
     path: Path, options: CsvOptions, known_images: frozenset[str] = frozenset()
 ) -> Table:
-    """Read a whole table.
+    """Find out what a table holds; its rows are read when they are asked for.
 
     Args:
         path: The file.
@@ -65,29 +84,38 @@ def read_table(
         DataError: If it is no table of labels; says which columns were looked for and found.
     """
     try:
-        data = path.read_bytes()
+        return _parsed(lambda: path.open("rb"), path, options, known_images)
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror or error}.", place=path) from error
-    return parse_table(data, path, options, known_images)
 
 
 def parse_table(data: bytes, path: Path, options: CsvOptions, images: frozenset[str]) -> Table:
     """The same from bytes that are read already."""
-    text = csv_text.decode(data, options.encoding, path)
-    if not text.strip():
+    return _parsed(lambda: BytesIO(data), path, options, images)
+
+
+def _parsed(
+    opened: Callable[[], IO[bytes]], path: Path, options: CsvOptions, images: frozenset[str]
+) -> Table:
+    text = TableText(opened, options.encoding, path)
+    if not any(line.strip() for line in text.lines()):
         raise DataError("is empty.", place=path, hint="Give a table of images and labels.")
-    delimiter = csv_text.DELIMITERS.get(options.delimiter) or csv_text.find_delimiter(text, KNOWN)
-    parsed = list(csv_text.rows_of(text, delimiter))
-    rows = [row for row in parsed if isinstance(row, Row)]
-    bad = [row for row in parsed if isinstance(row, BadRow)]
+    delimiter = csv_text.DELIMITERS.get(options.delimiter) or csv_text.find_delimiter(
+        text.head(), KNOWN
+    )
+
+    def all_rows() -> Iterator[Row]:
+        return (row for row in text.rows(delimiter) if isinstance(row, Row))
+
+    rows = list(islice(all_rows(), _FIRST))
     if not rows:
         raise DataError("holds no row.", place=path)
     notes: list[str] = []
-    titles, rows = _header(rows, options, images, notes, path)
+    titles, headers = _header(rows, all_rows, options, images, notes, path)
     columns = find_columns(titles)
     unsure = unsure_words(options)
     if "image" not in columns.where or any(normal(title) == _LISA for title in titles):
-        raise _refused(path, columns, rows)
+        raise _refused(path, columns, lambda: islice(all_rows(), headers, None))
     if columns.box is not None:
         if "label" not in columns.where and options.category is None:
             raise DataError(
@@ -97,7 +125,7 @@ def parse_table(data: bytes, path: Path, options: CsvOptions, images: frozenset[
                 hint="Name the one class of all boxes with --category, or the columns with "
                 "--columns.",
             )
-        return Table("boxes", columns, rows, bad, notes=tuple(notes))
+        return Table("boxes", columns, text, delimiter, headers, notes=tuple(notes))
     lone = [t for t in titles if any(normal(t) in NAMES[part] for part in CORNERS)]
     if lone:
         raise DataError(
@@ -107,11 +135,12 @@ def parse_table(data: bytes, path: Path, options: CsvOptions, images: frozenset[
             hint="Name the columns in their order with --columns.",
         )
     if "label" in columns.where:
-        return Table("labels", columns, rows, bad, notes=tuple(notes))
-    classes = tuple(p for p in columns.rest if titles[p] and _is_flags(p, rows, unsure))
+        return Table("labels", columns, text, delimiter, headers, notes=tuple(notes))
+    named = [position for position in columns.rest if titles[position]]
+    classes = _flags(named, islice(all_rows(), headers, None), unsure)
     if not classes:
-        raise _refused(path, columns, rows)
-    return Table("flags", columns, rows, bad, classes, tuple(notes))
+        raise _refused(path, columns, lambda: islice(all_rows(), headers, None))
+    return Table("flags", columns, text, delimiter, headers, classes, tuple(notes))
 
 
 def unsure_words(options: CsvOptions) -> frozenset[str]:
@@ -119,18 +148,32 @@ def unsure_words(options: CsvOptions) -> frozenset[str]:
     return frozenset({"", *options.unsure.casefold().split()})
 
 
-def _is_flags(position: int, rows: Sequence[Row], unsure: frozenset[str]) -> bool:
-    """Whether a column holds 0, 1, -1 and words for unsure only, and at least one number."""
-    values = {row.cells[position].casefold() for row in rows if position < len(row.cells)}
-    return values <= (PRESENT | ABSENT | MINUS | unsure) and bool(
-        values & (PRESENT | ABSENT | MINUS)
-    )
+def _flags(
+    positions: Sequence[int], rows: Iterable[Row], unsure: frozenset[str]
+) -> tuple[int, ...]:
+    """The columns that hold 0, 1, -1 and words for unsure only, and at least one number."""
+    told = PRESENT | ABSENT | MINUS
+    left, numbered = list(positions), set[int]()
+    for row in rows:
+        for position in tuple(left):
+            if position < len(row.cells):
+                word = row.cells[position].casefold()
+                if word in told:
+                    numbered.add(position)
+                elif word not in unsure:
+                    left.remove(position)
+    return tuple(position for position in left if position in numbered)
 
 
 def _header(
-    rows: list[Row], options: CsvOptions, images: frozenset[str], notes: list[str], path: Path
-) -> tuple[list[str], list[Row]]:
-    """The names of the columns, and the rows below them."""
+    rows: list[Row],
+    all_rows: Callable[[], Iterator[Row]],
+    options: CsvOptions,
+    images: frozenset[str],
+    notes: list[str],
+    path: Path,
+) -> tuple[list[str], int]:
+    """The names of the columns, and how many of the first rows are above those of the table."""
     first = rows[0].cells
     named = [name.strip() for name in (options.columns or "").split(",")]
     headed = any(normal(cell) in KNOWN for cell in first) and not is_image_name(first[0])
@@ -142,7 +185,7 @@ def _header(
                 hint="Name all of them in their order; any word stands for one that says nothing.",
             )
         titled = options.header == "yes" or (options.header == "auto" and headed)
-        return named, rows[1:] if titled else rows
+        return named, int(titled)
     if options.header == "auto" and len(rows) > 2 and _INTEGER.fullmatch(first[0]):
         counted = len(first) == 1 and len(rows[1].cells) in {
             len(rows[2].cells) - 1,
@@ -152,14 +195,13 @@ def _header(
             titles = rows[1].cells
             if len(titles) < len(rows[2].cells):
                 titles = ["image_id", *titles]
-            if int(first[0]) != len(rows) - 2:
-                notes.append(
-                    f"the first line counts {int(first[0])} rows, but there are {len(rows) - 2}."
-                )
-            return titles, rows[2:]
+            count = sum(1 for _ in all_rows()) - 2
+            if int(first[0]) != count:
+                notes.append(f"the first line counts {int(first[0])} rows, but there are {count}.")
+            return titles, 2
     bare = is_image_name(first[0]) or (not headed and first[0] in images)
     if options.header == "yes" or (options.header == "auto" and not bare):
-        return first, rows[1:]
+        return first, 1
     titles = _guess(rows)
     if not titles:
         raise DataError(
@@ -171,7 +213,7 @@ def _header(
     notes.append(
         f"has no header: its columns are taken as {', '.join(titles)}; --columns names others."
     )
-    return titles, rows
+    return titles, 0
 
 
 def is_image_name(cell: str) -> bool:
@@ -197,13 +239,20 @@ def _listing(titles: Sequence[str]) -> str:
     return shown + (f" and {len(titles) - 12} more" if len(titles) > 12 else "")
 
 
-def _refused(path: Path, columns: Columns, rows: Sequence[Row]) -> DataError:
-    """Say what kind of file it is instead, where that is known."""
+def _refused(path: Path, columns: Columns, below: Callable[[], Iterable[Row]]) -> DataError:
+    """Say what kind of file it is instead, where that is known.
+
+    Args:
+        path: The file.
+        columns: What was found.
+        below: Gives the rows below the header.
+    """
     titles = columns.titles
+    rows = list(islice(below(), _FIRST))
     if len(titles) == 1 and rows and all(is_url(row.cells[0]) for row in rows[:100]):
+        count = sum(1 for _ in below())
         return DataError(
-            f"is a list of {len(rows)} addresses of images (column {titles[0]!r}); it says no "
-            "labels.",
+            f"is a list of {count} addresses of images (column {titles[0]!r}); it says no labels.",
             place=path,
             hint=f"Bring the images here with: tlx fetch {path.name} -o images/",
         )

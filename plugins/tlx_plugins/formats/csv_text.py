@@ -6,9 +6,10 @@ import codecs
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import IO, Literal, NamedTuple
 
 from tlx.errors import DataError, Place, UsageError
 
@@ -76,6 +77,55 @@ def decode(data: bytes, encoding: str | None, path: Path) -> str:
     return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
 
 
+class TableText:
+    """The text of a table, decoded again by each pass over it; it is never held as a whole.
+
+    Args:
+        opened: Opens the bytes of the table.
+        encoding: As for `decode`.
+        path: The file, for errors.
+    """
+
+    def __init__(self, opened: Callable[[], IO[bytes]], encoding: str | None, path: Path) -> None:
+        self._opened = opened
+        self._path = path
+        self._stated = encoding
+        with opened() as file:
+            marked = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+        self._encoding = encoding or ("utf-16" if marked else "utf-8-sig")
+
+    def lines(self) -> Iterator[str]:
+        """The lines with line feeds as their only ends.
+
+        Raises:
+            DataError: As `decode` does.
+        """
+        with (
+            self._opened() as file,
+            io.TextIOWrapper(file, self._encoding, newline=None) as text,
+        ):
+            try:
+                for number, line in enumerate(text):
+                    if "\0" in line:
+                        break
+                    yield line if number else line.removeprefix("\ufeff")
+                else:
+                    return
+            except UnicodeError:
+                pass
+        with self._opened() as file:
+            # Says what is wrong, and where.
+            decode(file.read(), self._stated, self._path)
+
+    def head(self) -> str:
+        """The first lines, as many as tell the delimiter."""
+        return "".join(islice(self.lines(), _LOOK))[: 1 << 20]
+
+    def rows(self, delimiter: str) -> Iterator[Row | BadRow]:
+        """All rows that hold something; a bad one does not end the table."""
+        return _rows(self.lines(), delimiter)
+
+
 def first_lines(path: Path, size: int) -> bytes:
     """Whole lines from the first ``size`` bytes of a table, as UTF-8 whatever Unicode it is in.
 
@@ -99,12 +149,13 @@ def first_lines(path: Path, size: int) -> bytes:
 
 def rows_of(text: str, delimiter: str) -> Iterator[Row | BadRow]:
     """All rows that hold something; a bad one does not end the table."""
+    return _rows(io.StringIO(text, newline=""), delimiter)
+
+
+def _rows(lines: Iterable[str], delimiter: str) -> Iterator[Row | BadRow]:
     if delimiter == " ":
-        lines = (line.rstrip(" \t").replace("\t", " ") for line in text.split("\n"))
-        text = "\n".join(lines)
-    reader = csv.reader(
-        io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True
-    )
+        lines = (line.rstrip(" \t\n").replace("\t", " ") + "\n" for line in lines)
+    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
     while True:
         line = reader.line_num + 1
         try:

@@ -24,6 +24,8 @@ MAXIMUM_RECORD = 2**31 - 1
 """Bytes; no protocol buffer can be longer, so a longer record is damaged or hostile."""
 
 _CHUNK = 1 << 20
+_READ_CHUNK = 1 << 16
+"""Of a record beyond it Python fills the record itself, not a buffer that is copied."""
 _PACKED_CHUNK = 1 << 16
 _MASK = 0xA282EAD8
 _HEADER = struct.Struct("<QI")
@@ -103,7 +105,7 @@ def read_records(path: Path, on_damage: OnDamage | None = None) -> Iterator[tupl
         DataError: If the file is no TFRecord file, or by default for a damaged record.
     """
     damage = on_damage or _raise(path)
-    with path.open("rb", buffering=_CHUNK) as file:
+    with path.open("rb", buffering=_READ_CHUNK) as file:
         kind = compression_of(file.read(_HEADER.size))
         file.seek(0)
         if kind is None:

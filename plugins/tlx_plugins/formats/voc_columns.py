@@ -106,10 +106,12 @@ def polygons(column: Any, base: int, indent: str) -> Any:
     values = pc.list_flatten(outlines)
     lengths = np.asarray(pc.list_value_length(outlines).fill_null(0))
     starts = np.concatenate(([0], np.cumsum(lengths)))
-    position = np.arange(len(values)) - np.repeat(starts[:-1], lengths)
-    index = pa.array(position // 2 + 1).cast(pa.string())
-    tag = together(pc.if_else(pa.array(position % 2 == 0), "x", "y"), index)
-    lines = together(f"{indent}\t<", tag, ">", number_text(values, base), "</", tag, ">\n")
+    position = pa.array((np.arange(len(values)) - np.repeat(starts[:-1], lengths)).astype(np.int32))
+    # What is around a number depends on its position in the polygon, and of these there are few.
+    tags = [f"{'xy'[n % 2]}{n // 2 + 1}" for n in range(int(lengths.max(initial=0)))]
+    before = pa.array([f"{indent}\t<{tag}>" for tag in tags], pa.string()).take(position)
+    after = pa.array([f"</{tag}>\n" for tag in tags], pa.string()).take(position)
+    lines = together(before, number_text(values, base), after)
     whole = together(
         f"{indent}<polygon>\n", joined(lines, pa.array(starts, pa.int32())), f"{indent}</polygon>\n"
     )

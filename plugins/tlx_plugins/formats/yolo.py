@@ -87,13 +87,17 @@ class YoloFormat:
         if options.task == "obb":
             turned = ("objects.rotation", "objects.segmentation.polygons")
             drops = {k: why for k, why in _TRAITS.drops.items() if k not in turned}
+            drops["objects.box"] = "the smallest rectangle around the polygons takes its place"
             rounds = {
                 "objects.rotation": "degrees come back from 0 to 360, with six decimals",
                 "objects.segmentation.polygons": "only the rectangle around them is written",
-                "objects.box": "the smallest rectangle around the polygons takes its place",
+            }
+            assumes = {
+                **_TRAITS.assumes,
+                "objects.rotation": "not stated is that of the rectangle around the polygons",
             }
             beside = {**_TRAITS.beside, "objects.box": "objects.segmentation.polygons"}
-            return replace(_TRAITS, drops=drops, rounds=rounds, beside=beside)
+            return replace(_TRAITS, drops=drops, rounds=rounds, assumes=assumes, beside=beside)
         if options.task == "detect":
             return _TRAITS
         name = "objects.segmentation.polygons"
