@@ -110,7 +110,7 @@ class LabelboxSource:
         images = None if options.images is None else _local_images(options.images, base)
         reader = LabelboxReader(files, base, images, options, context)
         media_root = base if images is None else images.root
-        return Reading(media_root, reader.records(), reader.maker.classes.taxonomy, tuple(files))
+        return Reading(media_root, reader.batches(), reader.maker.classes.taxonomy, tuple(files))
 
 
 def _local_images(given: str, base: Path) -> LocalImages:

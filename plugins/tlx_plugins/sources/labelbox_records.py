@@ -12,6 +12,7 @@ from tlx.orientation import Ground, ground_of
 from tlx.split_names import usual_split
 from tlx_plugins.sources import labelbox_legacy, labelbox_objects, labelbox_video
 from tlx_plugins.sources.labelbox_choice import Choice, Chosen
+from tlx_plugins.sources.labelbox_columns import IMAGE_TYPES
 from tlx_plugins.sources.labelbox_images import Ambiguous, LocalImages, key, url_name
 from tlx_plugins.sources.labelbox_journal import Journal
 from tlx_plugins.sources.labelbox_objects import Classes, ObjectMaker, Size
@@ -26,9 +27,6 @@ from tlx_plugins.sources.labelbox_schema import (
 
 if TYPE_CHECKING:
     from tlx_plugins.sources.labelbox import LabelboxOptions
-
-IMAGE_TYPES = frozenset({"image/jpeg", "image/png"})
-"""The usual kinds, which need no closer look."""
 
 
 class RecordMaker:
@@ -48,7 +46,8 @@ class RecordMaker:
         self.journal = journal
         self.report = journal.report
         self.classes = Classes(options.class_names)
-        self.make = ObjectMaker(self.classes, options.bad_boxes).make
+        self.objects = ObjectMaker(self.classes, options.bad_boxes)
+        self.make = self.objects.make
 
     def records(
         self, row: ExportRow, image_id: str, choice: Choice, bottom_left: bool
