@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 from tlx import host
-from tlx.cli.common import Flags, make_context, peek, plugin_options, show_issues, values
+from tlx.cli.common import Flags, make_context, notes_on, peek, plugin_options, show_issues, values
 from tlx.cli.screen import Screen
 from tlx.loss import Loss
 from tlx.options import NoOptions
@@ -60,6 +60,7 @@ def register(app: App, arguments: list[str], screen: Screen) -> None:
         del flags
         wanted = Policies(**values(policies))
         context = make_context(on_error=on_error, seed=wanted.seed, workers=workers)
+        context = replace(context, emit=notes_on(screen))
         given = values(options)
         if wanted.bad_boxes is not None:
             given["bad_boxes"] = wanted.bad_boxes

@@ -20,6 +20,7 @@ from tlx_plugins.sources.labelbox_columns import IMAGE_TYPES, Columns
 from tlx_plugins.sources.labelbox_file import BadRow, Block
 from tlx_plugins.sources.labelbox_images import LocalImages, url_name
 from tlx_plugins.sources.labelbox_journal import Journal
+from tlx_plugins.sources.labelbox_masks import Masks
 from tlx_plugins.sources.labelbox_records import RecordMaker
 from tlx_plugins.sources.labelbox_schema import DataRow, ExportRow, Project
 
@@ -37,15 +38,20 @@ class LabelboxReader:
         files: The export files, in order.
         root: What record origins are relative to.
         images: The local images, if a folder of them was given.
+        masks: The masks, if they were fetched.
         options: The user's choices.
         context: Progress and issues.
     """
+
+    at_once = True
+    """Whether rows without a surprise may go through columns."""
 
     def __init__(
         self,
         files: Sequence[Path],
         root: Path,
         images: LocalImages | None,
+        masks: Masks | None,
         options: LabelboxOptions,
         context: Context,
     ) -> None:
@@ -54,7 +60,7 @@ class LabelboxReader:
         self.options = options
         self.journal = Journal(context.issues)
         self.report = self.journal.report
-        self.maker = RecordMaker(options, images, self.journal)
+        self.maker = RecordMaker(options, images, masks, self.journal)
         self.chooser = Chooser(options.consensus, options.project, self.report)
         self.seen = Identities()
         """Position of the row that has an image id."""
@@ -98,7 +104,12 @@ class LabelboxReader:
     def _stream(self, path: Path) -> Iterator[pa.RecordBatch]:
         options = self.options
         # What a surprise is depends on these; an image has to be opened besides.
-        plain = options.project is None and not self.bottom_left and self.maker.images is None
+        plain = (
+            self.at_once
+            and options.project is None
+            and not self.bottom_left
+            and self.maker.images is None
+        )
         starts = self.starts[self.file] = []
         for block in labelbox_file.blocks(path):
             starts.append((block.line, block.position))

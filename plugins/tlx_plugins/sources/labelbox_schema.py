@@ -40,9 +40,13 @@ class Point(Struct, gc=False):
 
 
 class Mask(Struct, gc=False):
-    """A mask lies behind a URL that needs the project's key."""
+    """A mask lies behind a URL that needs the project's key.
+
+    ``color_rgb`` is the object's colour, red, green and blue, in a mask of several objects.
+    """
 
     url: str | None = None
+    color_rgb: Any = None
 
 
 class Choice(Struct, gc=False):
