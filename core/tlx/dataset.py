@@ -156,27 +156,8 @@ class Dataset:
         Raises:
             DataError: If a part is missing or broken.
         """
-        import pyarrow as pa
-
         for part in self.manifest.parts:
-            file = self.path / part.path
-            if part.path.endswith(PASSING):
-                with pa.memory_map(str(file)) as mapped, pa.ipc.open_file(mapped) as reader:
-                    batch = reader.get_batch(0)
-                yield batch.select(columns) if columns else batch
-                continue
-            import pyarrow.parquet as pq
-
-            try:
-                # memory_map and threads would save nothing at this size; one table is one part.
-                table = pq.read_table(file, columns=columns, use_threads=False)
-            except (OSError, pa.ArrowInvalid) as error:
-                raise DataError(
-                    f"this part of the dataset cannot be read: {error}",
-                    place=file,
-                    hint="Make the dataset again from its source.",
-                ) from error
-            yield from table.combine_chunks().to_batches()
+            yield from _read_part(self.path / part.path, columns).to_batches()
 
     def records(self, split: str | None = None) -> Iterator[Record]:
         """Every record in order; with ``split`` those of one split."""
@@ -229,6 +210,8 @@ class DatasetWriter:
     """Writes the folder of a dataset part by part; use `write_dataset`."""
 
     def __init__(self, folder: Path, passing: bool = False) -> None:
+        from tlx.identities import Identities
+
         self.folder = folder
         self.passing = passing
         (folder / "parts").mkdir(parents=True)
@@ -237,7 +220,9 @@ class DatasetWriter:
         self.by_category: dict[str, int] = {}
         self.by_split: dict[str, int] = {}
         self.by_label: dict[str, int] = {}
-        self._seen: set[bytes] = set()
+        self._seen = Identities()
+        self._twins: set[str] = set()
+        """Image ids whose hash another one had before."""
 
     def add(self, batch: pa.RecordBatch) -> None:
         """Write one batch as the next part.
@@ -267,15 +252,31 @@ class DatasetWriter:
         self.parts.append(Part(name, batch.num_rows, objects, digest))
 
     def _check_unique(self, image_ids: list[str]) -> None:
-        # 16 bytes per id instead of the text keep ten million images in a few hundred megabytes.
-        for image_id in image_ids:
-            key = hashlib.blake2b(image_id.encode(), digest_size=12).digest()
-            if key in self._seen:
+        if self._seen.add(image_ids, self.images):
+            return
+        for place, image_id in enumerate(image_ids, start=self.images):
+            earlier = self._seen.claim(image_id, place)
+            if earlier == place:
+                continue
+            # Only the hash is known to be there; the name itself has the last word.
+            same = earlier >= self.images and image_ids[earlier - self.images] == image_id
+            same = same or (earlier < self.images and self._image_id(earlier) == image_id)
+            if same or image_id in self._twins:
                 raise DataError(
                     f"the image id {image_id!r} appears twice in the source.",
                     hint="One image must be one record: the source sees a file twice.",
                 )
-            self._seen.add(key)
+            self._twins.add(image_id)
+
+    def _image_id(self, place: int) -> str:
+        """The id of an image in a part that was written before."""
+        for part in self.parts:
+            if place < part.images:
+                ids = _read_part(self.folder / part.path, ["image_id"]).column("image_id")
+                found: str = ids[place].as_py()
+                return found
+            place -= part.images
+        raise IndexError(place)
 
     def finish(
         self, taxonomy: Taxonomy, media_root: str, lineage: tuple[Operation, ...], issues: IssueLog
@@ -338,6 +339,32 @@ def _write_part(batch: pa.RecordBatch, file: Path) -> str:
         write_statistics=False,
     )
     return _sha256(file)
+
+
+def _read_part(file: Path, columns: list[str] | None) -> pa.Table:
+    """Read a part, of one chunk.
+
+    Raises:
+        DataError: If it is missing or broken.
+    """
+    import pyarrow as pa
+
+    if file.name.endswith(PASSING):
+        with pa.memory_map(str(file)) as mapped, pa.ipc.open_file(mapped) as reader:
+            batch = reader.get_batch(0)
+        return pa.Table.from_batches([batch.select(columns) if columns else batch])
+    import pyarrow.parquet as pq
+
+    try:
+        # memory_map and threads would save nothing at this size; one table is one part.
+        table = pq.read_table(file, columns=columns, use_threads=False)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise DataError(
+            f"this part of the dataset cannot be read: {error}",
+            place=file,
+            hint="Make the dataset again from its source.",
+        ) from error
+    return table.combine_chunks()
 
 
 def _write_passing(batch: pa.RecordBatch, file: Path) -> str:

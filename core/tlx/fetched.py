@@ -115,9 +115,14 @@ class FetchedImages:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.files: dict[str, str] = {}
+        self.failures: dict[str, str] = {}
         for entry in read_index(folder):
+            key = identity_of(entry.url)
             if entry.status == "fetched" and entry.file is not None:
-                self.files[identity_of(entry.url)] = entry.file
+                self.files[key] = entry.file
+                self.failures.pop(key, None)
+            else:
+                self.failures[key] = entry.detail or "could not be fetched."
 
     def __len__(self) -> int:
         return len(self.files)
@@ -126,6 +131,12 @@ class FetchedImages:
         """The path of an address's image below the folder, if the image is there."""
         file = self.files.get(identity_of(url))
         return file if file is not None and (self.folder / file).is_file() else None
+
+    def failure(self, url: str) -> str | None:
+        """Why an address gave no image, as a sentence with it; None if nothing is known of that."""
+        key = identity_of(url)
+        detail = self.failures.get(key)
+        return None if detail is None else f"{key} {detail}"
 
 
 def _inside(file: str) -> bool:

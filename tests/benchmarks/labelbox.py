@@ -6,7 +6,7 @@ has the parts that are always there, and one box. Each reader runs in a process 
 
     msgspec        every line decoded into plain dicts, by msgspec alone
     msgspec typed  the same into the reader's own types, which skips what is not asked for
-    records        the reader: records with boxes, answers, ids, checked
+    reader         the reader: Arrow batches of records with boxes, answers, ids, checked
     ingest         the same written as a dataset in Parquet
 
     python tests/benchmarks/labelbox.py [--rows 100000] [--repeat 3]
@@ -26,10 +26,12 @@ from typing import Any
 CHILD = """
 import json, resource, sys, time
 from pathlib import Path
-import msgspec
+import msgspec, pyarrow, pyarrow.compute, pyarrow.parquet
+pyarrow.array([1])
 from tlx.context import Context
 from tlx.dataset import Operation, write_dataset
 from tlx_plugins.sources.labelbox import LabelboxOptions, LabelboxSource
+from tlx_plugins.sources import labelbox_reader
 from tlx_plugins.sources.labelbox_schema import ExportRow
 what, path = sys.argv[1], Path(sys.argv[2])
 start = time.perf_counter()
@@ -40,10 +42,10 @@ if what.startswith("msgspec"):
         for line in file:
             decoder.decode(line)
             rows += 1
-elif what == "records":
-    for record in LabelboxSource().read(path, LabelboxOptions(), Context()).content:
-        rows += 1
-        objects += len(record.objects)
+elif what == "reader":
+    for batch in LabelboxSource().read(path, LabelboxOptions(), Context()).content:
+        rows += batch.num_rows
+        objects += len(batch.column("objects").flatten())
 else:
     context = Context()
     reading = LabelboxSource().read(path, LabelboxOptions(), context)
@@ -55,7 +57,7 @@ seconds = time.perf_counter() - start
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 print(json.dumps({"rows": rows, "objects": objects, "seconds": seconds, "peak_mb": peak}))
 """
-READERS = ("msgspec", "msgspec typed", "records", "ingest")
+READERS = ("msgspec", "msgspec typed", "reader", "ingest")
 
 
 def make_row(number: int, dice: random.Random, *, whole: bool) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, fields, make_dataclass
 from pathlib import Path, PurePath
 from typing import Annotated, Any, get_type_hints
@@ -10,7 +10,7 @@ from typing import Annotated, Any, get_type_hints
 from cyclopts import Parameter
 
 from tlx.cli.screen import BarProgress, Screen
-from tlx.context import Context
+from tlx.context import Context, Event
 from tlx.errors import UsageError
 from tlx.issues import Issue, IssueLog, Policy
 from tlx.options import Purpose, documentation, names_of, purpose_of
@@ -110,6 +110,16 @@ def peek(arguments: Sequence[str], flag: str, default: str | None = None) -> str
 def make_context(*, on_error: Policy = "fail", seed: int = 0, workers: int = 0) -> Context:
     """The context of a command on a terminal."""
     return Context(progress=BarProgress(), issues=IssueLog(on_error), seed=seed, workers=workers)
+
+
+def notes_on(screen: Screen) -> Callable[[Event], None]:
+    """Where what a plugin says by the way goes: its events ``log`` and ``warning``."""
+
+    def told(event: Event) -> None:
+        if event.get("kind") in ("log", "warning"):
+            screen.note(str(event["message"]))
+
+    return told
 
 
 def _told(first: Sequence[Issue], root: str) -> str:

@@ -12,6 +12,7 @@ from tlx import host
 from tlx.cli.common import (
     Flags,
     make_context,
+    notes_on,
     peek,
     plugin_options,
     show_issues,
@@ -71,6 +72,7 @@ def register(app: App, arguments: list[str], screen: Screen) -> None:
         del flags
         wanted = Policies(**values(policies))
         context = make_context(on_error=on_error, seed=wanted.seed, workers=workers)
+        context = replace(context, emit=notes_on(screen))
         mine, theirs = values(writing), values(reading)
         # The flag has the writer's default, which says nothing about what to read.
         theirs |= {n: v for n, v in mine.items() if n in shared and v != defaults[n]}

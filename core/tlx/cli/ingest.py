@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
 from tlx import host
-from tlx.cli.common import Flags, make_context, plugin_options, show_issues, values
+from tlx.cli.common import Flags, make_context, notes_on, plugin_options, show_issues, values
 from tlx.cli.datasets import describe, show_dataset
 from tlx.cli.screen import Screen
 from tlx.errors import DataError
@@ -103,6 +104,7 @@ def _run(
 ) -> None:
     # A dry run is there to see all that is wrong, not only the first.
     context = make_context(on_error="skip" if dry_run else on_error)
+    context = replace(context, emit=notes_on(screen))
     dataset = ingest(
         name, path, output, options=options, overwrite=overwrite, dry_run=dry_run, context=context
     )

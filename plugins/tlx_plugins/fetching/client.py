@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import ssl
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -21,6 +23,7 @@ from weakref import WeakSet
 import urllib3
 from urllib3 import exceptions
 from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.util.ssl_ import create_urllib3_context
 
 from tlx.errors import UsageError
 from tlx_plugins.fetching.failure import Failure
@@ -29,6 +32,8 @@ from tlx_plugins.fetching.pace import Pace
 AGENT = "tlx-fetch (+labelled images for research)"
 _LONGEST = 8192
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_NOT_KNOWN = frozenset({18, 19, 20, 21, 24})
+"""OpenSSL's codes for a chain that ends in nobody who is known (``X509_V_ERR_...``)."""
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
@@ -42,13 +47,20 @@ class Access:
         timeout: Seconds without any byte, and for a whole set of headers.
         token: Value of the header ``Authorization``, None for none.
         token_hosts: The only hosts that ever see the token.
+        ca: A file of certificates to trust besides the usual ones.
     """
 
     allow_private: bool = False
     redirects: int = 5
     timeout: float = 30.0
-    token: str | None = None
+    token: str | None = field(default=None, repr=False)
     token_hosts: frozenset[str] = frozenset()
+    ca: Path | None = None
+
+    def without_token(self, text: str) -> str:
+        """A text of a server, which may say the token again, without it."""
+        secret = (self.token or "").rpartition(" ")[2]
+        return text.replace(secret, "***") if secret else text
 
 
 class Client:
@@ -64,10 +76,11 @@ class Client:
         self.access = access
         self.pace = pace
         self._live: WeakSet[HTTPConnection] = WeakSet()
-        direct = urllib3.PoolManager(num_pools=64, maxsize=workers)
+        trust = _trust(access.ca)
+        direct = urllib3.PoolManager(num_pools=64, maxsize=workers, ssl_context=trust)
         self._direct = _guarded(direct, access, self._live)
         self._proxies = {
-            scheme: _proxied(address, workers)
+            scheme: _proxied(address, workers, trust)
             for scheme, address in getproxies().items()
             if scheme in {"http", "https"}
         }
@@ -93,16 +106,19 @@ class Client:
             Stopped: If the job is over.
         """
         seen: set[str] = set()
+        first = check_address(url)
         for _ in range(self.access.redirects + 1):
             parts = check_address(url)
             seen.add(url)
-            response = self._ask(url, parts, headers)
+            response = self._ask(url, parts, headers, first)
             location = response.headers.get("Location")
             if response.status not in _REDIRECTS or not location:
                 return response
             response.release_conn()
             response.close()
             url = _joined(url, location)
+            if self.access.without_token(url) != url:
+                raise Failure("token-in-the-clear", "is led to an address with the token in it.")
             if url in seen:
                 raise Failure("redirect-loop", f"is led in a circle to {shown(url)}.")
         raise Failure(
@@ -111,12 +127,13 @@ class Client:
         )  # fmt: skip
 
     def _ask(
-        self, url: str, parts: SplitResult, headers: dict[str, str]
+        self, url: str, parts: SplitResult, headers: dict[str, str], first: SplitResult
     ) -> urllib3.BaseHTTPResponse:
         host = (parts.hostname or "").lower()
         sent = {"User-Agent": AGENT, "Accept": "image/*,*/*;q=0.1", "Accept-Encoding": "identity"}
         sent |= headers
         if self.access.token is not None and host in self.access.token_hosts:
+            self._check_token_way(parts, host, first)
             sent["Authorization"] = self.access.token
         self.pace.enter(parts.netloc.lower())
         try:
@@ -131,6 +148,22 @@ class Client:
             )
         except (exceptions.HTTPError, OSError, ValueError) as error:
             raise explained(error) from error
+
+    def _check_token_way(self, parts: SplitResult, host: str, first: SplitResult) -> None:
+        """Refuse to send the token where anybody on the way could read it.
+
+        Within the own network, which the user allowed, that is how it is; but a server that was
+        asked over https must not lead there.
+        """
+        if parts.scheme == "https":
+            return
+        if first.scheme == "https" or not self.access.allow_private or not _is_private(host):
+            led = "is led from https to http" if first.scheme == "https" else "is http"
+            raise Failure(
+                "token-in-the-clear",
+                f"{led}, and {host} would get the token where anybody on the way can read it; "
+                "name it by https.",
+            )
 
     def _manager(self, parts: SplitResult, host: str) -> urllib3.PoolManager:
         proxy = self._proxies.get(parts.scheme)
@@ -203,7 +236,35 @@ def _check_name(host: str) -> None:
             raise _refuse(host, address)
 
 
-def _proxied(address: str, workers: int) -> urllib3.PoolManager:
+def _trust(ca: Path | None) -> ssl.SSLContext:
+    """Whom to believe over TLS: what the system or ``SSL_CERT_FILE`` names, and a file besides.
+
+    Raises:
+        UsageError: If the file holds no certificate.
+    """
+    context = create_urllib3_context()
+    context.load_default_certs()
+    if ca is not None:
+        try:
+            context.load_verify_locations(cafile=ca.expanduser())
+        except (OSError, ssl.SSLError) as error:
+            raise UsageError(
+                f"{ca} holds no certificate that can be read: {error.strerror or error}.",
+                hint="Give a file in PEM form with --ca: -----BEGIN CERTIFICATE----- ...",
+            ) from error
+    return context
+
+
+def _is_private(host: str) -> bool:
+    """Whether a name leads into the own machine or network only."""
+    try:
+        found = {str(entry[4][0]) for entry in socket.getaddrinfo(host, None)}
+    except OSError:
+        return False
+    return not any(map(is_public, found))
+
+
+def _proxied(address: str, workers: int, trust: ssl.SSLContext) -> urllib3.PoolManager:
     """A manager that asks through a proxy of the environment (``https_proxy``).
 
     Raises:
@@ -214,7 +275,14 @@ def _proxied(address: str, workers: int) -> urllib3.PoolManager:
         login = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
         headers = urllib3.make_headers(proxy_basic_auth=login) if parts.username else None
         place = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
-        return urllib3.ProxyManager(place, 64, proxy_headers=headers, maxsize=workers)
+        return urllib3.ProxyManager(
+            place,
+            64,
+            proxy_headers=headers,
+            maxsize=workers,
+            ssl_context=trust,
+            proxy_ssl_context=trust,
+        )
     except (exceptions.HTTPError, ValueError) as error:
         raise UsageError(
             f"the proxy of the environment cannot be used: {error}.",
@@ -307,9 +375,8 @@ def _joined(url: str, location: str) -> str:
 def explained(error: Exception) -> Failure:
     """What a failed request says to people, and whether another attempt may help."""
     text = " ".join(str(error).split())[:200]
-    if isinstance(error, exceptions.SSLError | exceptions.LocationValueError):
-        word = "tls" if isinstance(error, exceptions.SSLError) else "bad-address"
-        return Failure(word, f"cannot be asked: {text}.")
+    if isinstance(error, exceptions.SSLError):
+        return Failure("tls", _tls(error))
     if isinstance(error, exceptions.TimeoutError | TimeoutError):
         return Failure("timeout", "does not answer in time.", again=True)
     if isinstance(error, exceptions.NameResolutionError):
@@ -319,3 +386,17 @@ def explained(error: Exception) -> Failure:
     if isinstance(error, ValueError):
         return Failure("bad-address", f"cannot be asked: {text}.")
     return Failure("no-connection", f"broke off: {text}.", again=True)
+
+
+def _tls(error: exceptions.SSLError) -> str:
+    """What a failed handshake says to people."""
+    cause = next((part for part in error.args if isinstance(part, ssl.SSLError)), error.__cause__)
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        text = cause.verify_message.rstrip(".")
+        if cause.verify_code in _NOT_KNOWN:
+            return (
+                f"has a certificate that is not trusted here ({text}); if it is right, name the "
+                "file of its authority with --ca, or in SSL_CERT_FILE."
+            )
+        return f"has a certificate that is not its own or out of date: {text}."
+    return f"cannot be asked over TLS: {' '.join(str(cause or error).split())[:200]}."

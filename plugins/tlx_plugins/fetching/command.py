@@ -66,11 +66,16 @@ class FetchOptions:
 
     token_variable: str | None = None
     """Name of the environment variable with a token; it is sent as Authorization: Bearer, or as it
-    is if it holds a blank (Basic ...). Needs --token-host."""
+    is if it holds a blank (Basic ...). Needs --token-host. It goes over https only, but for private
+    addresses (--allow-private)."""
 
     token_host: str | None = None
     """The hosts that get the token, parted by commas; no other host does, whatever redirects
     say."""
+
+    ca: Path | None = None
+    """A file of certificates (PEM) that hosts are trusted by besides the usual ones: those of the
+    system, or of the environment variable SSL_CERT_FILE."""
 
     report: Path | None = None
     """Where the report goes, as .csv or .json; fetch-report.csv in the folder by default."""
@@ -80,7 +85,7 @@ class FetchOptions:
 
 
 class FetchCommand:
-    """Fetches images; the only part of tlx that asks the web for any."""
+    """Fetches images; a source does so by the same job, and only with its option ``fetch``."""
 
     name = "fetch"
     summary = "Fetch the images that a list or an export names by their addresses."

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tlx import host, pipeline
 from tlx.context import Context
@@ -13,6 +14,9 @@ from tlx.issues import IssueLog
 from tlx.model import Record
 from tlx_plugins.fetching.lists import Address, Listing, is_web, read_table, read_text
 from tlx_plugins.fetching.naming import split_suffix
+
+if TYPE_CHECKING:
+    from tlx_plugins.formats.coco_file import AnnotationFile, CocoImage
 
 _TABLES = (".csv", ".tsv")
 
@@ -39,13 +43,22 @@ def read_input(
         listing = _of_records(dataset.records(), "a dataset")
     else:
         listing = _export(path)
+    require_addresses(listing, path)
+    return listing
+
+
+def require_addresses(listing: Listing, path: Path) -> None:
+    """Refuse what names nothing that can be fetched.
+
+    Raises:
+        DataError: Says what it is instead.
+    """
     if not listing.addresses:
         raise DataError(
             f"names no address: it is {listing.kind} with {listing.others} entries that are none.",
             place=path,
             hint="Only images that are named by http or https addresses can be fetched.",
         )
-    return listing
 
 
 def _export(path: Path) -> Listing:
@@ -76,31 +89,44 @@ def _of_records(records: Iterator[Record], kind: str) -> Listing:
         if is_web(record.uri):
             name = record.image_id if record.image_id != record.uri else None
             line = record.origin.line if record.origin else None
-            listing.addresses.append(Address(record.uri, _file_name(name), line))
+            listing.addresses.append(Address(record.uri, file_name(name), line))
         else:
             listing.others += 1
     return listing
 
 
-def _file_name(name: str | None) -> str | None:
+def file_name(name: str | None) -> str | None:
     """A name that readers find an image by again; others only would make odd files."""
     return name if name and not is_web(name) and split_suffix(name)[1] else None
 
 
 def _coco(path: Path) -> Listing:
-    """COCO: ``file_name`` may be an address itself, ``coco_url`` stands beside a real name."""
-    from tlx_plugins.formats.coco_file import find_files, load
+    from tlx_plugins.formats.coco_file import find_files
+
+    return of_coco(find_files(path, None)[0])
+
+
+def of_coco(files: Sequence[AnnotationFile]) -> Listing:
+    """The addresses of COCO files."""
+    from tlx_plugins.formats.coco_file import load
 
     listing = Listing("COCO")
-    for file in find_files(path, None)[0]:
+    for file in files:
         for image in load(file.path)[0].images:
             name = image.file_name or ""
-            url = name if is_web(name) else str(image.coco_url or "")
-            if url and is_web(url):
-                listing.addresses.append(Address(url, _file_name(name)))
+            url = address_of(image)
+            if url is not None:
+                listing.addresses.append(Address(url, file_name(name)))
             else:
                 listing.others += 1
     return listing
+
+
+def address_of(image: CocoImage) -> str | None:
+    """``file_name`` may be an address itself, ``coco_url`` stands beside a real name."""
+    name = image.file_name or ""
+    url = name if is_web(name) else str(image.coco_url or "")
+    return url if is_web(url) else None
 
 
 def _labelbox(path: Path) -> Listing:
@@ -123,6 +149,6 @@ def _labelbox(path: Path) -> Listing:
             if data is None or not data.row_data or not is_web(data.row_data):
                 listing.others += 1
                 continue
-            name = _file_name(data.external_id) or _file_name(data.global_key)
+            name = file_name(data.external_id) or file_name(data.global_key)
             listing.addresses.append(Address(data.row_data, name, line))
     return listing

@@ -16,7 +16,7 @@ from tlx.errors import Interrupted, UsageError
 from tlx.fetched import INDEX, Settled, identity_of
 from tlx.pipeline import require_path
 from tlx_plugins.fetching.client import Access, Client
-from tlx_plugins.fetching.exports import read_input
+from tlx_plugins.fetching.exports import read_input, require_addresses
 from tlx_plugins.fetching.failure import Stopped
 from tlx_plugins.fetching.ledger import PARTS, Ledger
 from tlx_plugins.fetching.lists import Listing
@@ -67,15 +67,36 @@ class Job:
                 "tlx fetch needs a list and a folder.", hint="Run: tlx fetch urls.csv -o images/"
             )
         path = require_path(options.path, "The list")
-        _check_folder(options.output)
+        check_folder(options.output)
         listing = read_input(path, options.encoding, options.column, options.name_column)
-        ledger = Ledger(options.output)
+        result = self.bring(path, listing, options.output)
+        if not result["exit_code"] and not options.dry_run and path.suffix.lower() != ".txt":
+            self.say(f"Read the labels with: tlx ingest NAME {path} --images {options.output}")
+        return result
+
+    def bring(self, path: Path, listing: Listing, folder: Path) -> Mapping[str, Any]:
+        """Fetch what is missing of a listing, and report.
+
+        Args:
+            path: What names the addresses.
+            listing: The addresses.
+            folder: Where the images go.
+
+        Raises:
+            UsageError: For a folder that is wrong.
+            DataError: If there is no address.
+            Interrupted: If the user stopped it; another run goes on.
+        """
+        options = self.options
+        check_folder(folder)
+        require_addresses(listing, path)
+        ledger = Ledger(folder)
         wanted, lines = _plan(listing, ledger)
         missing = [item for item in wanted if ledger.present(item.url) is None]
         self._announce(path, listing, wanted, missing)
         if options.dry_run:
             return self._result(wanted, missing, [])
-        report = options.report or options.output / "fetch-report.csv"
+        report = options.report or folder / "fetch-report.csv"
         check_report(report)
         done: list[Settled] = []
         began = time.monotonic()
@@ -88,7 +109,7 @@ class Job:
                 ) from error
             finally:
                 write_report(report, [line_of(item, ledger) for item in lines])
-        self._conclude(path, done, missing, report, time.monotonic() - began)
+        self._conclude(done, missing, report, time.monotonic() - began)
         return self._result(wanted, missing, done) | {"report": str(report)}
 
     def _fetch_all(self, missing: list[Wanted], ledger: Ledger) -> Iterator[Settled]:
@@ -125,7 +146,7 @@ class Job:
                 self.say(f"  {count:>8,}  {host}")
 
     def _conclude(
-        self, path: Path, done: list[Settled], missing: list[Wanted], report: Path, seconds: float
+        self, done: list[Settled], missing: list[Wanted], report: Path, seconds: float
     ) -> None:
         fetched = [entry for entry in done if entry.status == "fetched"]
         size = sum(entry.bytes or 0 for entry in fetched) / (1 << 20)
@@ -143,8 +164,6 @@ class Job:
         if noted:
             self.say(f"  {noted:,} of them with a note in the report: not what the name says.")
         self.say(f"Report: {report}")
-        if not failed and not left and path.suffix.lower() != ".txt":
-            self.say(f"Read the labels with: tlx ingest NAME {path} --images {self.options.output}")
 
     def _result(
         self, wanted: list[Wanted], missing: list[Wanted], done: list[Settled]
@@ -190,11 +209,16 @@ def _access(options: FetchOptions) -> Access:
             hint="Name the hosts that may see the token, such as: --token-host api.labelbox.com",
         )
     return Access(
-        options.allow_private, max(0, options.max_redirects), options.timeout, token, hosts
+        options.allow_private,
+        max(0, options.max_redirects),
+        options.timeout,
+        token,
+        hosts,
+        options.ca,
     )
 
 
-def _check_folder(folder: Path) -> None:
+def check_folder(folder: Path) -> None:
     """Only a new folder, an empty one, or one of an earlier fetch is worked in."""
     if not folder.exists():
         return

@@ -112,7 +112,7 @@ class Transfer:
             url=wanted.url,
             status="failed",
             reason=failure.reason,
-            detail=failure.detail,
+            detail=self.client.access.without_token(failure.detail),
             http_status=failure.http_status,
             attempts=attempts,
         )
@@ -134,7 +134,7 @@ class Transfer:
             kind=picture.kind,
             http_status=200,
             attempts=attempts,
-            note=note,
+            note=None if note is None else self.client.access.without_token(note),
         )
         return self.ledger.adopt(entry, part, name)
 

@@ -12,6 +12,7 @@ from tlx.context import Context
 from tlx.errors import DataError, UsageError
 from tlx.folder_walk import has_file
 from tlx.issues import Issue
+from tlx_plugins.fetching.reading import RemoteOptions
 
 if TYPE_CHECKING:
     from tlx.dataset import Dataset
@@ -36,7 +37,7 @@ _TRAITS = Traits(
 
 
 @dataclass(frozen=True)
-class CocoOptions(BadInputOptions):
+class CocoOptions(BadInputOptions, RemoteOptions):
     """How COCO files are read and written."""
 
     annotations: str | None = None
@@ -108,8 +109,10 @@ class CocoFormat:
             message = "passed over beside the instances files; read it by giving the file itself."
             context.issues.report(Issue("other-file", message, str(path), action="kept"))
         base = root if root.is_dir() else root.parent
-        folders = [_image_folder(file, base, options.images).absolute() for file in files]
-        one_folder = options.images or root.is_file() or len({*folders}) == 1
+        brought = _brought(root, files, options, context)
+        images = options.images if brought is None else str(brought)
+        folders = [_image_folder(file, base, images).absolute() for file in files]
+        one_folder = images or root.is_file() or len({*folders}) == 1
         media_root = _common(folders) if one_folder else base.absolute()
         if any(not folder.is_relative_to(media_root) for folder in folders):
             media_root = _common([*folders, media_root])
@@ -119,6 +122,7 @@ class CocoFormat:
             files=list(zip(files, folders, strict=True)),
             options=options,
             context=context,
+            fetching=brought is not None,
         )
         return Reading(
             media_root,
@@ -142,6 +146,28 @@ class CocoFormat:
         from tlx_plugins.formats.coco_writer import CocoWriter
 
         return CocoWriter(dataset, dest, options, context).write()
+
+
+def _brought(
+    root: Path, files: list[AnnotationFile], options: CocoOptions, context: Context
+) -> Path | None:
+    """The folder of the images that the user wants fetched, after they were; None if there is none.
+
+    Raises:
+        UsageError: If the images are said to be elsewhere too.
+    """
+    if options.fetch is None:
+        return None
+    if options.images is not None:
+        raise UsageError(
+            "--images and --fetch both say where the images are.",
+            hint="Name the folder of images with --fetch alone.",
+        )
+    from tlx_plugins.fetching.exports import of_coco
+    from tlx_plugins.fetching.reading import bring
+
+    folder = Path(options.fetch).expanduser()
+    return folder if bring(of_coco(files), root, folder, options, context) else None
 
 
 def _nothing_found(root: Path, annotations: str | None) -> DataError | UsageError:

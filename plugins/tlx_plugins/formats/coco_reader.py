@@ -23,6 +23,7 @@ from tlx.media import image_header
 from tlx.model import AttributeValue, Category, Object, Taxonomy
 from tlx.orientation import Ground, ground_of
 from tlx.schema import RECORD, attribute_lists, object_array, uncollected
+from tlx_plugins.fetching.exports import address_of
 from tlx_plugins.formats.coco_annotations import AnnotationTable
 from tlx_plugins.formats.coco_file import AnnotationFile, CocoCategory, CocoImage, Number
 from tlx_plugins.formats.coco_images import (
@@ -68,6 +69,7 @@ class CocoReader:
         files: The annotation files, with the folder of their images below ``media_root``.
         options: The user's choices.
         context: Progress and issues.
+        fetching: The images are those that were fetched.
     """
 
     root: Path
@@ -75,6 +77,7 @@ class CocoReader:
     files: list[tuple[AnnotationFile, Path]]
     options: CocoOptions
     context: Context
+    fetching: bool = False
     classes: Classes = field(default_factory=Classes)
     seen: set[str] = field(default_factory=set)
     info: dict[str, Any] = field(default_factory=dict)
@@ -197,7 +200,8 @@ class _FileReader:
     def _usual(self, first: int, last: int) -> _Kept | None:
         """The columns of some images of which nothing is odd and no file is there."""
         plain = self.images.plain()
-        if plain is None or self.firsts is not None or self.fetched.files:
+        fetched = self.fetched.files or self.reader.fetching
+        if plain is None or self.firsts is not None or fetched:
             return None
         part = plain.slice(first, last)
         if pc.any(pc.match_substring_regex(part.names, _ODD_NAME)).as_py():
@@ -276,6 +280,8 @@ class _FileReader:
         if uri is None:
             report("no-file-name", "has no file_name.", place)
             return None
+        if self.reader.fetching and not self._was_fetched(image, uri, place):
+            return None
         if uri in self.reader.seen:
             message = f"{uri} is listed twice; the first one is kept, with its annotations."
             action = duplicate_action(self.reader.options.duplicates, same=False)
@@ -307,6 +313,18 @@ class _FileReader:
             self.objects.report(code, message, place, action, hint)
 
         return ground_of(header, stated, self.reader.options.exif, uri, report)
+
+    def _was_fetched(self, image: CocoImage, uri: str, place: str) -> bool:
+        """Whether an image is in the folder that images were fetched into; if not, that is said."""
+        if "://" not in uri and (self.reader.media_root / uri).is_file():
+            return True
+        url = address_of(image)
+        why = f"{uri} has no address to be fetched from."
+        if url is not None:
+            why = self.fetched.failure(url) or f"{url} was not asked for yet."
+        hint = "Run it again to ask again, or leave it out: --on-error skip"
+        self.objects.report("not-fetched", f"its image is not there: {why}", place, hint=hint)
+        return False
 
     def _is_there(self, uri: str) -> bool:
         """Whether there is such a file; each folder is listed once."""

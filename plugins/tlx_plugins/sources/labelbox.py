@@ -11,21 +11,28 @@ from tlx.bad_input import BadInputOptions
 from tlx.context import Context
 from tlx.errors import DataError, UsageError
 from tlx.issues import Issue
+from tlx_plugins.fetching.reading import RemoteOptions
 
 if TYPE_CHECKING:
     from tlx_plugins.sources.labelbox_images import LocalImages
+    from tlx_plugins.sources.labelbox_masks import Masks
 
 
 @dataclass(frozen=True)
-class LabelboxOptions(BadInputOptions):
+class LabelboxOptions(BadInputOptions, RemoteOptions):
     """What to read of a Labelbox export, and how."""
 
     images: str | None = None
     """A folder with the images: each row is matched by its external id, its global key or the file
     name at the end of its URL, or by the URL itself in a folder that tlx fetch has made. Without
-    it images stay where their URLs say; nothing is ever
-    fetched. Frames of a video lie in a folder named like it, with the number at the end of their
-    names, counted from 1."""
+    it images stay where their URLs say. Frames of a video lie in a folder named like it, with the
+    number at the end of their names, counted from 1."""
+
+    fetch_masks: str | None = None
+    """Fetch the masks that are named by addresses into this folder, as --fetch does with images,
+    and make them the outlines of their objects. Without it a mask stays an address, in the
+    attribute labelbox_mask_url. Labelbox wants the key of an account for them: see
+    --token-variable."""
 
     annotations: str | None = None
     """The export file, relative to the folder that is read; by default all that lie in it."""
@@ -89,7 +96,8 @@ class LabelboxSource:
         """Open a file or folder; rows are decoded while the content is iterated.
 
         The image id is the external id, else the global key, the data row's id, or the file name
-        of the URL. Lines and points become objects without a box, masks keep their URL.
+        of the URL. Lines and points become objects without a box; masks keep their URL, unless they
+        are fetched.
 
         Raises:
             UsageError: If a path that was named does not exist.
@@ -108,9 +116,44 @@ class LabelboxSource:
             message = "passed over: it is what Labelbox imports, not an export."
             context.issues.report(Issue("other-file", message, str(path), action="kept"))
         images = None if options.images is None else _local_images(options.images, base)
-        reader = LabelboxReader(files, base, images, options, context)
+        masks = None
+        if options.fetch is not None or options.fetch_masks is not None:
+            if images is not None and options.fetch is not None:
+                raise UsageError(
+                    "--images and --fetch both say where the images are.",
+                    hint="Name the folder of images with --fetch alone.",
+                )
+            images, masks = _brought(root, files, base, images, options, context)
+        reader = LabelboxReader(files, base, images, masks, options, context)
         media_root = base if images is None else images.root
-        return Reading(media_root, reader.records(), reader.maker.classes.taxonomy, tuple(files))
+        return Reading(media_root, reader.batches(), reader.maker.classes.taxonomy, tuple(files))
+
+
+def _brought(
+    root: Path,
+    files: list[Path],
+    base: Path,
+    images: LocalImages | None,
+    options: LabelboxOptions,
+    context: Context,
+) -> tuple[LocalImages | None, Masks | None]:
+    """The images and masks that the user wants fetched, after they were."""
+    from tlx_plugins.fetching.reading import bring
+    from tlx_plugins.sources.labelbox_addresses import AddressReader
+    from tlx_plugins.sources.labelbox_images import LocalImages
+    from tlx_plugins.sources.labelbox_masks import Masks
+
+    masks = None
+    of_images, of_masks = AddressReader(files, base, options).listings()
+    if options.fetch is not None:
+        folder = Path(options.fetch).expanduser()
+        if bring(of_images, root, folder, options, context):
+            images = LocalImages(folder)
+    if options.fetch_masks is not None:
+        folder = Path(options.fetch_masks).expanduser()
+        if bring(of_masks, root, folder, options, context):
+            masks = Masks(folder)
+    return images, masks
 
 
 def _local_images(given: str, base: Path) -> LocalImages:

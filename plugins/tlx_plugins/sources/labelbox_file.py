@@ -10,18 +10,23 @@ from __future__ import annotations
 import codecs
 import json
 import re
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from io import BytesIO
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
+import numpy as np
 
 from tlx.errors import DataError, Place
-from tlx_plugins.sources.labelbox_schema import ExportRow, decode_row, explain
+from tlx_plugins.sources.labelbox_schema import ExportRow, decode_row, decode_rows, explain
 
 SUFFIXES = (".ndjson", ".jsonl", ".json")
 _HEAD = 65536
+_BLOCK = 1 << 17
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _SPACE = " \t\r\n"
@@ -79,31 +84,105 @@ def kind_of(path: Path) -> str | None:
     return None
 
 
-def stream(path: Path) -> Iterator[Row | BadRow]:
-    """The rows of NDJSON, one line in memory at a time."""
-    decode = decode_row
-    position = 0
-    try:
-        with path.open("rb") as file:
-            for number, line in enumerate(file, start=1):
-                row: Row | BadRow | None
-                try:
-                    row = decode(line), position, number
-                except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-                    row = _mended(line, number, position)
-                if row is not None:
-                    yield row
+class Block(NamedTuple):
+    """Whole lines of NDJSON that follow each other.
+
+    Attributes:
+        data: The lines, with their ends.
+        line: Number of the first one, from 1.
+        position: Where it starts, in bytes.
+        number: How many there are.
+        whole: Each begins and ends as an object does, so that no object can go over two of them:
+            between its brackets a comma would have to stand.
+    """
+
+    data: bytes
+    line: int
+    position: int
+    number: int
+    whole: bool
+
+    def at_once(self) -> list[ExportRow] | None:
+        """The row of each line; None where one is empty or anything but a row of today."""
+        if not self.whole:
+            return None
+        try:
+            rows = decode_rows(self.data)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return None
+        return rows if len(rows) == self.number else None
+
+    def one_by_one(self, first: int = 0) -> Iterator[Row | BadRow]:
+        """The row of each line from the first on, and what is none; nothing for an empty line."""
+        position = self.position
+        for number, line in enumerate(BytesIO(self.data), start=self.line):
+            if number < self.line + first:
                 position += len(line)
+                continue
+            row: Row | BadRow | None
+            try:
+                row = decode_row(line), position, number
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                row = _mended(line, number, position)
+            if row is not None:
+                yield row
+            position += len(line)
+
+
+def blocks(path: Path) -> Iterator[Block]:
+    """The lines of NDJSON, some 128 KB in memory at a time or one line that is longer."""
+    line, position = 1, 0
+    begun: list[bytes | memoryview] = []
+    try:
+        with path.open("rb", buffering=0) as file:
+            while data := file.read(_BLOCK):
+                end = data.rfind(b"\n") + 1
+                if end:
+                    whole = b"".join((*begun, memoryview(data)[:end]))
+                    block = _block(whole, line, position)
+                    yield block
+                    line += block.number
+                    position += len(whole)
+                    begun = []
+                if end < len(data):
+                    begun.append(data[end:])
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror or error}.", place=path) from error
+    if begun:
+        yield Block(b"".join(begun), line, position, 1, False)
 
 
-def row_at(path: Path, position: int) -> ExportRow | None:
-    """Read one line of NDJSON again."""
+def _block(data: bytes, line: int, position: int) -> Block:
+    """A block of lines that all have their ends."""
+    text = np.frombuffer(data, np.uint8)
+    ends = np.flatnonzero(text == ord("\n"))
+    last = text[ends - 1]
+    if (last == ord("\r")).any():
+        last = np.where(last == ord("\r"), text[ends - 2], last)
+    first = text[ends[:-1] + 1]
+    whole = data[:1] == b"{" and bool((first == ord("{")).all() and (last == ord("}")).all())
+    return Block(data, line, position, len(ends), whole)
+
+
+def stream(path: Path) -> Iterator[Row | BadRow]:
+    """The rows of NDJSON."""
+    for block in blocks(path):
+        yield from block.one_by_one()
+
+
+def row_at(path: Path, number: int, known: Sequence[tuple[int, int]]) -> ExportRow | None:
+    """Read one line of NDJSON again.
+
+    Args:
+        path: The file.
+        number: The line, from 1.
+        known: Some lines before and after it, in order, and where they start in bytes.
+    """
+    first, position = known[bisect_right(known, number, key=lambda place: place[0]) - 1]
     with path.open("rb") as file:
         file.seek(position)
-        line = file.readline()
-    again = _mended(line, 0, position)
+        line = next(islice(file, number - first, None), b"")
+    again = _mended(line, number, 0)
     value = None if again is None or isinstance(again, BadRow) else again[0]
     return value if isinstance(value, ExportRow) else None
 

@@ -13,6 +13,7 @@ _HINTS = {
     "frames-not-listed": "Fill them in between the listed ones with: --frames filled",
     "missing-image": "Put the image there, or leave such rows out: --on-error skip",
     "ambiguous-image": "Rename one of them, or leave such rows out: --on-error skip",
+    "not-fetched": "Run it again to ask again, or leave it out: --on-error skip",
     "no-height": "Name the folder of the images with --images, or say --origin top-left if the "
     "file was made later.",
     "origin-assumed": "Say --origin top-left if that is wrong.",

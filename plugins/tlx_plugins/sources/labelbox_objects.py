@@ -1,7 +1,8 @@
 """Objects of a Labelbox label as tlx objects: boxes, outlines, lines, points, masks by reference.
 
 A line becomes a polyline, a point a keypoint; neither has a box, since nothing was drawn around
-them. A mask lies behind a URL that needs a key; the URL is kept and the object has no box either.
+them. A mask lies behind a URL that needs a key; the URL is kept, and the object has no box either
+unless the masks were fetched (`tlx_plugins.sources.labelbox_masks`).
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from tlx.model import (
     Taxonomy,
 )
 from tlx_plugins.sources import labelbox_answers
+from tlx_plugins.sources.labelbox_masks import MaskFault, Masks
 from tlx_plugins.sources.labelbox_schema import Answer, Point, Thing
 
 MASK_URL = "labelbox_mask_url"
@@ -156,6 +158,8 @@ class ObjectMaker:
 
     classes: Classes
     bad_boxes: bad_input.BadBoxes | None
+    masks: Masks | None = None
+    """The masks that were fetched, if the user asked for them."""
     names: Mapping[str | None, str] = field(init=False)
     """Where the title of a class is its name, the names that are known already."""
 
@@ -220,12 +224,36 @@ class ObjectMaker:
             )
         if mask is not None and mask.url:
             attributes[MASK_URL] = mask.url
+            if self.masks is not None:
+                return self._masked(self.masks, thing, name, size, attributes, report)
             message = f"the mask of a {name!r} is kept as a URL; nothing is fetched."
             report("mask-by-reference", message, "kept")
             return Object(category=name, object_id=thing.feature_id, attributes=attributes)
         kind = thing.annotation_kind or "no geometry"
         report("unknown-kind", f"a {name!r} is of a kind that tlx cannot hold: {kind}.", "skipped")
         return None
+
+    def _masked(
+        self,
+        masks: Masks,
+        thing: Thing,
+        name: str,
+        size: Size,
+        attributes: dict[str, AttributeValue],
+        report: Report,
+    ) -> Object | None:
+        try:
+            outline, box = masks.outline(thing, size)
+        except MaskFault as fault:
+            report(fault.code, f"the mask of a {name!r}: {fault}", "skipped")
+            return None
+        return Object(
+            category=name,
+            box=box,
+            object_id=thing.feature_id,
+            segmentation=outline,
+            attributes=attributes,
+        )
 
     def _attributes(self, thing: Thing, report: Report) -> dict[str, AttributeValue]:
         attributes: dict[str, AttributeValue] = {}

@@ -6,23 +6,29 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+
 from tlx.bad_input import duplicate_action, duplicate_hint
 from tlx.context import Context
 from tlx.errors import DataError
+from tlx.identities import Identities
 from tlx.model import Record
+from tlx.schema import uncollected
 from tlx_plugins.sources import labelbox_file, labelbox_legacy
 from tlx_plugins.sources.labelbox_choice import Chooser
-from tlx_plugins.sources.labelbox_file import BadRow
+from tlx_plugins.sources.labelbox_columns import IMAGE_TYPES, Columns
+from tlx_plugins.sources.labelbox_file import BadRow, Block
 from tlx_plugins.sources.labelbox_images import LocalImages, url_name
 from tlx_plugins.sources.labelbox_journal import Journal
-from tlx_plugins.sources.labelbox_records import IMAGE_TYPES, RecordMaker
+from tlx_plugins.sources.labelbox_masks import Masks
+from tlx_plugins.sources.labelbox_records import RecordMaker
 from tlx_plugins.sources.labelbox_schema import DataRow, ExportRow, Project
 
 if TYPE_CHECKING:
     from tlx_plugins.sources.labelbox import LabelboxOptions
 
 _FILE_BITS = 44
-"""A position is the file's number and the offset in it: files of up to 16 TB."""
+"""A position is the file's number, and there the line of NDJSON or the offset in a text."""
 
 
 class LabelboxReader:
@@ -32,15 +38,20 @@ class LabelboxReader:
         files: The export files, in order.
         root: What record origins are relative to.
         images: The local images, if a folder of them was given.
+        masks: The masks, if they were fetched.
         options: The user's choices.
         context: Progress and issues.
     """
+
+    at_once = True
+    """Whether rows without a surprise may go through columns."""
 
     def __init__(
         self,
         files: Sequence[Path],
         root: Path,
         images: LocalImages | None,
+        masks: Masks | None,
         options: LabelboxOptions,
         context: Context,
     ) -> None:
@@ -49,25 +60,30 @@ class LabelboxReader:
         self.options = options
         self.journal = Journal(context.issues)
         self.report = self.journal.report
-        self.maker = RecordMaker(options, images, self.journal)
+        self.maker = RecordMaker(options, images, masks, self.journal)
         self.chooser = Chooser(options.consensus, options.project, self.report)
-        self.seen: dict[int, int] = {}
-        """Position of the row that has an image id, by the id's hash."""
+        self.seen = Identities()
+        """Position of the row that has an image id."""
+        self.starts: dict[int, list[tuple[int, int]]] = {}
+        """Lines of each file, some way apart, and where they start."""
+        self.columns = Columns(self.maker.objects.names)
         self.texts: dict[int, labelbox_file.Text] = {}
         self.file = 0
         self.bottom_left = False
 
-    def records(self) -> Iterator[Record]:
+    def batches(self) -> Iterator[pa.RecordBatch]:
         """All records: files in sorted order, rows in the order of their file."""
+        columns = self.columns
         for number, path in enumerate(self.files):
             self.file = number
             self.journal.path = str(path)
             self.journal.origin = path.relative_to(self.root).as_posix()
             self.bottom_left = self.options.origin == "bottom-left"
+            columns.begin(self.journal.origin)
             if labelbox_file.kind_of(path) == "stream":
                 yield from self._stream(path)
             else:
-                yield from self._text(labelbox_file.Text(path))
+                yield from self._filled(self._text(labelbox_file.Text(path)))
         if self.options.project is not None and not self.chooser.found:
             known = ", ".join(self.chooser.seen) or "none"
             raise DataError(
@@ -75,17 +91,89 @@ class LabelboxReader:
                 place=self.root,
                 hint="Name one of them with --project, by name or id.",
             )
+        if len(columns):
+            yield columns.batch()
 
-    def _stream(self, path: Path) -> Iterator[Record]:
+    def _filled(self, records: Iterable[Record]) -> Iterator[pa.RecordBatch]:
+        """Put records into the batch; those that get full."""
+        for record in records:
+            self.columns.put(record)
+            if not self.columns.room:
+                yield self.columns.batch()
+
+    def _stream(self, path: Path) -> Iterator[pa.RecordBatch]:
+        options = self.options
+        # What a surprise is depends on these; an image has to be opened besides.
+        plain = (
+            self.at_once
+            and options.project is None
+            and not self.bottom_left
+            and self.maker.images is None
+        )
+        starts = self.starts[self.file] = []
+        for block in labelbox_file.blocks(path):
+            starts.append((block.line, block.position))
+            full: list[pa.RecordBatch] = []
+            done = 0
+            if plain:
+                with uncollected():
+                    done = self._as_columns(block, full)
+            yield from full
+            if done < block.number:
+                yield from self._filled(self._one_by_one(block, done))
+
+    def _as_columns(self, block: Block, full: list[pa.RecordBatch]) -> int:
+        """Read the rows of a block as columns as far as that goes; returns how many there are."""
+        rows = block.at_once() or []
+        done = 0
+        while done < len(rows):
+            part = rows[done : done + self.columns.room]
+            if not self._at_once(part, block.line + done):
+                break
+            done += len(part)
+            if not self.columns.room:
+                full.append(self.columns.batch())
+        return done
+
+    def _at_once(self, rows: Sequence[ExportRow], line: int) -> bool:
+        """Read rows that fit into the batch as columns; False leaves it as it was."""
+        columns = self.columns
+        before, begin = len(columns), columns.plain
+        image_ids = [
+            (data := row.data_row).external_id or data.global_key or data.id or _url_name(data)
+            for row in rows
+        ]
+        odd = columns.add(rows, image_ids, line)
+        if odd is None:
+            return False
+        base = self.file << _FILE_BITS | line
+        # Which of two rows with one id comes first is told one by one.
+        if not (self.seen.are_new(image_ids) if odd else self.seen.add(image_ids, base)):
+            columns.back(begin)
+            return False
+        if not odd:
+            return True
+        start = left_out = 0
+        for number in odd:
+            self.seen.add(image_ids[start:number], base + start)
+            start = number + 1
+            self.journal.line = line + number
+            left_out += 1
+            for record in self._row(rows[number], base + number):
+                left_out -= 1
+                columns.put(record, before + number - left_out)
+        self.seen.add(image_ids[start:], base + start)
+        return True
+
+    def _one_by_one(self, block: Block, first: int) -> Iterator[Record]:
         base = self.file << _FILE_BITS
-        journal = self.journal
-        for row in labelbox_file.stream(path):
+        for row in block.one_by_one(first):
             if isinstance(row, BadRow):
                 self._bad(row)
                 continue
-            value, position, journal.line = row
+            value, _, self.journal.line = row
             if isinstance(value, ExportRow):
-                yield from self._row(value, base | position)
+                yield from self._row(value, base | self.journal.line)
             else:
                 self.report("bad-row", "is no row of today's export, as the first line is.")
 
@@ -176,7 +264,7 @@ class LabelboxReader:
     # One row.
 
     def _row(self, row: ExportRow, position: int) -> Iterable[Record]:
-        """The records of a row; a tuple for an image, which is cheaper than a generator."""
+        """The records of a row: at most one unless it is a video."""
         choice = self.chooser.choose(row.projects)
         if not choice[0] and not self._keep_unlabelled(choice[1], row):
             return ()
@@ -204,12 +292,11 @@ class LabelboxReader:
 
     def _image_id(self, data: DataRow, row: ExportRow, position: int) -> str | None:
         """The external id, or what comes next to it; unique. None for a row read before."""
-        url = data.row_data
-        image_id = data.external_id or data.global_key or data.id or (url and url_name(url))
+        image_id = data.external_id or data.global_key or data.id or _url_name(data)
         if not image_id:
             self.report("no-id", "has no external id, no global key, no id and no URL.")
             return None
-        earlier = self.seen.setdefault(hash(image_id), position)
+        earlier = self.seen.claim(image_id, position)
         if earlier == position:
             return image_id
         other = self._again(earlier)
@@ -220,10 +307,10 @@ class LabelboxReader:
             )
             self._duplicate(message, same=same)
             return None
-        new = f"{image_id}#{data.id or url or position}"
+        new = f"{image_id}#{data.id or data.row_data or position}"
         message = f"another data row has the external id {image_id!r} too; this is {new!r}."
         self.report("shared-id", message, "kept")
-        if self.seen.setdefault(hash(new), position) != position:
+        if self.seen.claim(new, position) != position:
             self._duplicate(f"the data row {new} was read before.", same=False)
             return None
         return new
@@ -234,14 +321,18 @@ class LabelboxReader:
         self.report("duplicate-row", message, action, duplicate_hint(policy))
 
     def _again(self, position: int) -> ExportRow | None:
-        number, offset = position >> _FILE_BITS, position & ((1 << _FILE_BITS) - 1)
+        number, offset = divmod(position, 1 << _FILE_BITS)
         text = self.texts.get(number)
         if text is None:
-            return labelbox_file.row_at(self.files[number], offset)
+            return labelbox_file.row_at(self.files[number], offset, self.starts[number])
         value = text.row_at(offset)
         if isinstance(value, dict):
             return ExportRow(data_row=labelbox_legacy.data_row(value))
         return value
+
+
+def _url_name(data: DataRow) -> str:
+    return url_name(data.row_data) if data.row_data else ""
 
 
 def _same_row(first: DataRow, second: DataRow) -> bool:

@@ -10,10 +10,13 @@ from tlx.media import IMAGE_SUFFIXES, image_header
 from tlx.model import AttributeValue, Label, Object, Origin, Record, replace
 from tlx.orientation import Ground, ground_of
 from tlx.split_names import usual_split
+from tlx_plugins.fetching.lists import is_web
 from tlx_plugins.sources import labelbox_legacy, labelbox_objects, labelbox_video
 from tlx_plugins.sources.labelbox_choice import Choice, Chosen
+from tlx_plugins.sources.labelbox_columns import IMAGE_TYPES
 from tlx_plugins.sources.labelbox_images import Ambiguous, LocalImages, key, url_name
 from tlx_plugins.sources.labelbox_journal import Journal
+from tlx_plugins.sources.labelbox_masks import Masks
 from tlx_plugins.sources.labelbox_objects import Classes, ObjectMaker, Size
 from tlx_plugins.sources.labelbox_schema import (
     Annotations,
@@ -27,9 +30,6 @@ from tlx_plugins.sources.labelbox_schema import (
 if TYPE_CHECKING:
     from tlx_plugins.sources.labelbox import LabelboxOptions
 
-IMAGE_TYPES = frozenset({"image/jpeg", "image/png"})
-"""The usual kinds, which need no closer look."""
-
 
 class RecordMaker:
     """Makes records; knows the classes that were met.
@@ -37,18 +37,24 @@ class RecordMaker:
     Args:
         options: The user's choices.
         images: The local images, if a folder of them was given.
+        masks: The masks, if they were fetched.
         journal: Where issues go.
     """
 
     def __init__(
-        self, options: LabelboxOptions, images: LocalImages | None, journal: Journal
+        self,
+        options: LabelboxOptions,
+        images: LocalImages | None,
+        masks: Masks | None,
+        journal: Journal,
     ) -> None:
         self.options = options
         self.images = images
         self.journal = journal
         self.report = journal.report
         self.classes = Classes(options.class_names)
-        self.make = ObjectMaker(self.classes, options.bad_boxes).make
+        self.objects = ObjectMaker(self.classes, options.bad_boxes, masks)
+        self.make = self.objects.make
 
     def records(
         self, row: ExportRow, image_id: str, choice: Choice, bottom_left: bool
@@ -233,7 +239,12 @@ class RecordMaker:
         except Ambiguous as error:
             self._ambiguous(error)
             return None
-        if found is None:
+        why = self.images.fetched.failure(data.row_data or "")
+        if why is None and self.options.fetch is not None and is_web(data.row_data or ""):
+            why = f"{data.row_data} was not asked for yet."
+        if found is None and why is not None:
+            self.report("not-fetched", f"its image is not there: {why}")
+        elif found is None:
             wanted = " or ".join(repr(name) for name in names) or "a name"
             message = f"its image is not among the {len(self.images)} below {self.images.root}: "
             self.report("missing-image", f"{message}looked for {wanted}.")

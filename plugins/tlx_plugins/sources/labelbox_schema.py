@@ -14,6 +14,9 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
+_ABSENT = Raw()
+"""A part that the file does not have."""
+
 Number = float | None
 """A coordinate in pixels; None where the file has null, or NaN, which JSON forbids."""
 
@@ -37,9 +40,13 @@ class Point(Struct, gc=False):
 
 
 class Mask(Struct, gc=False):
-    """A mask lies behind a URL that needs the project's key."""
+    """A mask lies behind a URL that needs the project's key.
+
+    ``color_rgb`` is the object's colour, red, green and blue, in a mask of several objects.
+    """
 
     url: str | None = None
+    color_rgb: Any = None
 
 
 class Choice(Struct, gc=False):
@@ -98,8 +105,8 @@ class Annotations(Struct, gc=False):
     classifications: list[Answer] | None = None
     relationships: list[Any] | None = None
     frames: dict[str, Frame] | None = None
-    segments: Raw = msgspec.field(default_factory=Raw)
-    key_frame_feature_map: Raw = msgspec.field(default_factory=Raw)
+    segments: Raw = _ABSENT
+    key_frame_feature_map: Raw = _ABSENT
 
 
 class LabelDetails(Struct, gc=False):
@@ -197,7 +204,7 @@ class ExportRow(Struct, gc=False):
     media_attributes: Media | None = None
     projects: dict[str, Project] | None = None
     metadata_fields: list[Any] | None = None
-    experiments: Raw = msgspec.field(default_factory=Raw)
+    experiments: Raw = _ABSENT
     data_split: str | None = None
 
 
@@ -210,8 +217,11 @@ def _side(value: object) -> int | None:
     return int(number) if number.is_integer() and 0 < number < 2**31 else None
 
 
-decode_row = msgspec.json.Decoder(ExportRow).decode
+_decoder = msgspec.json.Decoder(ExportRow)
+decode_row = _decoder.decode
 """Decode one line of an export; raises `msgspec.DecodeError`."""
+decode_rows = _decoder.decode_lines
+"""Decode many lines of an export; empty ones are passed over. Raises `msgspec.DecodeError`."""
 
 
 def explain(error: Exception) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+import ssl
 import threading
 import time
 from collections import Counter
@@ -47,12 +48,14 @@ class FaultyServer(ThreadingHTTPServer):
         self.proxy_logins: list[str | None] = []
         self.etags: dict[str, str] = {}
         self.pause = 0.0
+        self.scheme = "http"
+        self.target = ""
         self.open_gate = threading.Event()
         self.lock = threading.Lock()
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
+        return f"{self.scheme}://127.0.0.1:{self.server_address[1]}"
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Clients hang up on purpose here."""
@@ -141,6 +144,30 @@ class _Handler(BaseHTTPRequestHandler):
     def on_inside(self, path: str) -> None:
         port = self.server.server_address[1]
         self.answer(302, b"", None, Location=f"http://localhost:{port}/img/secret.jpg")
+
+    def on_away(self, path: str) -> None:
+        """Leads wherever the test wants."""
+        self.answer(302, b"", None, Location=self.server.target)
+
+    def on_locked(self, path: str) -> None:
+        """The image for whoever brings the right token, and a reproach for anybody else."""
+        said = self.headers.get("Authorization")
+        if said == "Bearer s3cret-t0ken":
+            self.answer(200, self.server.body(path))
+        else:
+            self.answer(401, b"", None)
+
+    def on_echo(self, path: str) -> None:
+        """Says aloud what it was told, in every place."""
+        said = self.headers.get("Authorization") or "nothing"
+        if path.endswith("status"):
+            self.send_response(403, f"Not with {said}")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+        elif path.endswith("kind"):
+            self.answer(200, self.server.body(path), f"image/{said}")
+        else:
+            self.answer(302, b"", None, Location=f"{path}?{said.replace(' ', '+')}")
 
     def on_html(self, path: str) -> None:
         self.answer(200, b"<html>please log in</html>", "text/html; charset=utf-8")
@@ -269,8 +296,17 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving() -> Iterator[FaultyServer]:
+def serving(tls: tuple[str, str] | None = None) -> Iterator[FaultyServer]:
+    """Run a server; over TLS with a certificate and its key, both paths of PEM files."""
     server = FaultyServer()
+    if tls is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*tls)
+        # The handshake is made by the thread that answers: it may fail, and others have to go on.
+        server.socket = context.wrap_socket(
+            server.socket, server_side=True, do_handshake_on_connect=False
+        )
+        server.scheme = "https"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:

@@ -11,8 +11,10 @@ import pytest
 from PIL import Image
 
 from tlx.context import Context
+from tlx.dataset import to_batches
 from tlx.issues import IssueLog
 from tlx.model import Record, Taxonomy
+from tlx.schema import batch_to_records
 from tlx_plugins.sources.labelbox import LabelboxOptions, LabelboxSource
 
 
@@ -62,9 +64,17 @@ def read(
 ) -> tuple[list[Record], IssueLog, Taxonomy]:
     context = Context(issues=IssueLog(policy))  # type: ignore[arg-type]
     reading = LabelboxSource().read(root, LabelboxOptions(**options), context)
-    records = list(reading.content)
+    batches = to_batches(reading.content)
+    records = [record for batch in batches for record in batch_to_records(batch)]
     assert callable(reading.taxonomy)
     return records, context.issues, reading.taxonomy()
+
+
+def sizes(path: Path) -> list[int]:
+    """How many images each batch has."""
+    context = Context(issues=IssueLog("skip"))
+    reading = LabelboxSource().read(path, LabelboxOptions(), context)
+    return [batch.num_rows for batch in to_batches(reading.content)]
 
 
 def picture(path: Path, width: int = 200, height: int = 100) -> Path:
@@ -77,5 +87,12 @@ def picture(path: Path, width: int = 200, height: int = 100) -> Path:
 def kit() -> SimpleNamespace:
     """The functions above: test modules cannot import each other."""
     return SimpleNamespace(
-        box=box, label=label, row=row, old_row=old_row, save=save, read=read, picture=picture
+        box=box,
+        label=label,
+        row=row,
+        old_row=old_row,
+        save=save,
+        read=read,
+        sizes=sizes,
+        picture=picture,
     )
