@@ -96,7 +96,7 @@ class Block(NamedTuple):
             between its brackets a comma would have to stand.
     """
 
-    data: bytes
+    data: memoryview
     line: int
     position: int
     number: int
@@ -130,29 +130,33 @@ class Block(NamedTuple):
 
 
 def blocks(path: Path) -> Iterator[Block]:
-    """The lines of NDJSON, some 128 KB in memory at a time or one line that is longer."""
-    line, position = 1, 0
-    begun: list[bytes | memoryview] = []
+    """The lines of NDJSON, some 128 KB in memory at a time or one line that is longer.
+
+    A block is good until the next one is asked for, which takes its memory.
+    """
+    line, position, filled = 1, 0, 0
+    room = bytearray(_BLOCK)
     try:
         with path.open("rb", buffering=0) as file:
-            while data := file.read(_BLOCK):
-                end = data.rfind(b"\n") + 1
+            while count := file.readinto(memoryview(room)[filled:]):
+                filled += count
+                end = room.rfind(b"\n", filled - count, filled) + 1
                 if end:
-                    whole = b"".join((*begun, memoryview(data)[:end]))
-                    block = _block(whole, line, position)
+                    block = _block(memoryview(room)[:end], line, position)
                     yield block
                     line += block.number
-                    position += len(whole)
-                    begun = []
-                if end < len(data):
-                    begun.append(data[end:])
+                    position += end
+                    room[: filled - end] = room[end:filled]
+                    filled -= end
+                if filled == len(room):
+                    room = room + bytes(filled)
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror or error}.", place=path) from error
-    if begun:
-        yield Block(b"".join(begun), line, position, 1, False)
+    if filled:
+        yield Block(memoryview(room)[:filled], line, position, 1, False)
 
 
-def _block(data: bytes, line: int, position: int) -> Block:
+def _block(data: memoryview, line: int, position: int) -> Block:
     """A block of lines that all have their ends."""
     text = np.frombuffer(data, np.uint8)
     ends = np.flatnonzero(text == ord("\n"))
@@ -160,7 +164,7 @@ def _block(data: bytes, line: int, position: int) -> Block:
     if (last == ord("\r")).any():
         last = np.where(last == ord("\r"), text[ends - 2], last)
     first = text[ends[:-1] + 1]
-    whole = data[:1] == b"{" and bool((first == ord("{")).all() and (last == ord("}")).all())
+    whole = data[0] == ord("{") and bool((first == ord("{")).all() and (last == ord("}")).all())
     return Block(data, line, position, len(ends), whole)
 
 
