@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec import Raw
 
-from tlx.box_policy import TOLERANCE
+from tlx.box_policy import faulty
 from tlx.schema import BOX, OBJECT, SEGMENTATION
 from tlx_plugins.formats.coco_file import CocoAnnotation
 from tlx_plugins.formats.coco_object import MISFIT
@@ -211,10 +211,7 @@ class AnnotationTable:
         """What `tlx.box_policy.fault_of` would find fault with."""
         limits = np.full((len(rows), 2), np.inf)
         limits[rows >= 0] = self.sizes[rows[rows >= 0]]
-        outside = (corners[:, :2] < -TOLERANCE) | (corners[:, 2:] - limits > TOLERANCE)
-        empty = corners[:, 2:] <= corners[:, :2]
-        faulty: Flags = (outside | empty).any(axis=1) | ~np.isfinite(corners).all(axis=1)
-        return faulty
+        return faulty(corners, limits)
 
     def _taken(self, numbers: Integers) -> Piece:
         """The columns of some annotations; the pieces are never put together as a whole."""
