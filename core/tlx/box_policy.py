@@ -9,7 +9,11 @@ from tlx.bad_input import BadBoxes, Report
 from tlx.model import Box
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
+
+    Floats = np.ndarray[Any, np.dtype[np.float64]]
+    Flags = np.ndarray[Any, np.dtype[np.bool_]]
 
 Fault = Literal["bad-box", "degenerate-box", "box-outside"]
 
@@ -37,6 +41,26 @@ def fault_of(box: Box, size: tuple[int, int] | None, tolerance: float = TOLERANC
     width, height = size or (math.inf, math.inf)
     overhang = max(-box.xmin, -box.ymin, box.xmax - width, box.ymax - height)
     return "box-outside" if overhang > tolerance else None
+
+
+def faulty(corners: Floats, sizes: Floats, tolerance: float = TOLERANCE) -> Flags:
+    """Find the boxes that `fault_of` finds fault with.
+
+    Args:
+        corners: xmin, ymin, xmax, ymax in absolute pixels; [N, 4].
+        sizes: Width and height in pixels of the image of each, infinite if not known; [N, 2].
+        tolerance: Pixels by which a box may leave its image.
+
+    Returns:
+        Flags [N].
+    """
+    import numpy as np
+
+    with np.errstate(invalid="ignore"):  # Infinite corners in an image of unknown size.
+        outside = (corners[:, :2] < -tolerance) | (corners[:, 2:] - sizes > tolerance)
+    empty = corners[:, 2:] <= corners[:, :2]
+    found: Flags = np.asarray((outside | empty).any(axis=1))
+    return found | ~np.isfinite(corners).all(axis=1)
 
 
 def settle(

@@ -335,10 +335,28 @@ def _write_part(batch: pa.RecordBatch, file: Path) -> str:
         pa.Table.from_batches([batch]),
         file,
         compression="zstd",
+        # Coordinates hardly repeat: a dictionary of them would take time and space.
+        use_dictionary=_texts(batch.schema),
         row_group_size=PART_ROWS,
         write_statistics=False,
     )
     return _sha256(file)
+
+
+def _texts(fields: Iterable[pa.Field], above: str = "") -> list[str]:
+    """Parquet's names of the columns that hold texts."""
+    import pyarrow as pa
+
+    found: list[str] = []
+    for field in fields:
+        name, kind = above + field.name, field.type
+        while pa.types.is_list(kind):
+            name, kind = f"{name}.list.element", kind.value_type
+        if pa.types.is_struct(kind):
+            found += _texts(kind, f"{name}.")
+        elif pa.types.is_string(kind):
+            found.append(name)
+    return found
 
 
 def _read_part(file: Path, columns: list[str] | None) -> pa.Table:

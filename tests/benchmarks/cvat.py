@@ -3,7 +3,8 @@
 Generates files of the given size and of a tenth of it: "CVAT for images 1.1" (10 shapes per image:
 6 boxes with two attributes, 4 polygons of 20 points) and "CVAT for video 1.1" (tracks of 300
 frames, every frame stated, as CVAT exports them). Each measurement runs in a process of its own;
-lxml and the reader take turns, and the best of three counts.
+lxml and the reader take turns, and the best of three counts. ``batches`` reads the file,
+``dataset`` writes the finished dataset as well, as `tlx ingest` does; both with all imports.
 
     python tests/benchmarks/cvat.py [--megabytes 300]
 """
@@ -45,10 +46,10 @@ for _, element in etree.iterparse(sys.argv[1], events=("end",)):
     while element.getprevious() is not None:
         del element.getparent()[0]
 """,
-    "records": """
+    "batches": """
 from tlx_plugins.formats.cvat import CvatOptions, CvatFormat
-for record in CvatFormat().read(Path(sys.argv[1]), CvatOptions(), Context()).content:
-    count += len(record.objects)
+for batch in CvatFormat().read(Path(sys.argv[1]), CvatOptions(), Context()).content:
+    count += len(batch.column("objects").flatten())
 """,
     "dataset": """
 from tlx.dataset import Operation, write_dataset

@@ -18,11 +18,13 @@ from hypothesis import strategies as st
 from PIL import Image
 from pycocotools import mask as judge
 
+from tlx.api import Reading
 from tlx.context import Context
-from tlx.dataset import Dataset, Operation, write_dataset
+from tlx.dataset import Dataset, Operation, to_batches, write_dataset
 from tlx.errors import DataError, TlxError, UsageError
 from tlx.issues import IssueLog
 from tlx.model import Box, Object, Record, Shape, Taxonomy
+from tlx.schema import batch_to_records
 from tlx_plugins.formats.cvat import CvatFormat, CvatOptions
 
 SOURCE = CvatFormat()
@@ -32,12 +34,16 @@ KINDS = ("box", "polygon", "polyline", "points", "ellipse", "cuboid", "skeleton"
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 
+def records_of(reading: Reading) -> list[Record]:
+    return [record for batch in to_batches(reading.content) for record in batch_to_records(batch)]
+
+
 def read(
     root: Path, policy: str = "fail", **options: Any
 ) -> tuple[list[Record], IssueLog, Taxonomy]:
     context = Context(issues=IssueLog(policy))  # type: ignore[arg-type]
     reading = SOURCE.read(root, CvatOptions(**options), context)
-    records = list(reading.content)
+    records = records_of(reading)
     assert callable(reading.taxonomy)
     return records, context.issues, reading.taxonomy()  # type: ignore[return-value]
 

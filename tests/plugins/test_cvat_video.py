@@ -16,9 +16,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tlx.context import Context
+from tlx.dataset import to_batches
 from tlx.errors import DataError
 from tlx.issues import IssueLog
 from tlx.model import Box, Record
+from tlx.schema import batch_to_records
 from tlx_plugins import spill as spilling
 from tlx_plugins.formats.cvat import CvatFormat, CvatOptions
 from tlx_plugins.formats.cvat_interpolation import between, turned
@@ -30,7 +32,8 @@ SOURCE = CvatFormat()
 def read(root: Path, policy: str = "fail", **options: Any) -> tuple[list[Record], IssueLog]:
     context = Context(issues=IssueLog(policy))  # type: ignore[arg-type]
     reading = SOURCE.read(root, CvatOptions(**options), context)
-    return list(reading.content), context.issues
+    batches = to_batches(reading.content)
+    return [record for batch in batches for record in batch_to_records(batch)], context.issues
 
 
 def box(frame: int, *corners: float, outside: int = 0, more: str = "", inside: str = "") -> str:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pycocotools import mask as judge
 
 from tlx.context import Context
-from tlx.dataset import Dataset, Operation, write_dataset
+from tlx.dataset import Dataset, Operation, to_batches, write_dataset
 from tlx.issues import IssueLog
 from tlx.loss import find_loss
 from tlx.model import (
@@ -29,6 +29,7 @@ from tlx.model import (
 )
 from tlx.model import replace as changed
 from tlx.pipeline import ingest
+from tlx.schema import batch_to_records
 from tlx_plugins.formats.cvat import CvatFormat, CvatOptions
 from tlx_plugins.formats.cvat_mask import whole_image, within_box
 
@@ -52,7 +53,8 @@ def write(dataset: Dataset, dest: Path, **options: Any) -> IssueLog:
 
 def back(root: Path, **options: Any) -> list[Record]:
     context = Context(issues=IssueLog("fail"))
-    return list(FORMAT.read(root, CvatOptions(**options), context).content)  # type: ignore[arg-type]
+    batches = to_batches(FORMAT.read(root, CvatOptions(**options), context).content)
+    return [record for batch in batches for record in batch_to_records(batch)]
 
 
 def image(*objects: Object, name: str = "a.png", **facts: Any) -> Record:

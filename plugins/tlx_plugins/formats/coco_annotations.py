@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec import Raw
 
-from tlx.box_policy import TOLERANCE
+from tlx.box_policy import faulty
 from tlx.schema import BOX, OBJECT, SEGMENTATION
 from tlx_plugins.formats.coco_file import CocoAnnotation
 from tlx_plugins.formats.coco_object import MISFIT
@@ -233,16 +233,14 @@ def _as_texts(ids: Any) -> Any:
 
 def _faulty(boxes: Floats, rows: Places, sizes: Floats) -> Flags:
     """What `tlx.box_policy.fault_of` would find fault with."""
-    faulty = np.zeros(len(rows), bool)
+    found = np.zeros(len(rows), bool)
     for first in range(0, len(rows), _PART):
         part = slice(first, first + _PART)
-        corners, owners = _corners(boxes[part]), rows[part]
+        owners = rows[part]
         limits = np.full((len(owners), 2), np.inf)
         limits[owners >= 0] = sizes[owners[owners >= 0]]
-        outside = (corners[:, :2] < -TOLERANCE) | (corners[:, 2:] - limits > TOLERANCE)
-        empty = corners[:, 2:] <= corners[:, :2]
-        faulty[part] = (outside | empty).any(axis=1) | ~np.isfinite(corners).all(axis=1)
-    return faulty
+        found[part] = faulty(_corners(boxes[part]), limits)
+    return found
 
 
 def _crowded(rows: Places, unfit: Flags, categories: Places, boxes: Floats, count: int) -> Flags:

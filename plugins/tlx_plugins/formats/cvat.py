@@ -159,7 +159,9 @@ class CvatFormat:
         """Find the CVAT files; each is streamed when its turn comes.
 
         The image id is the name in the file, after the subset and the folder of the job; frames of
-        a video are ``frame_000012``. One image, or the open tracks at one frame, is in memory.
+        a video are ``frame_000012``. What is written as CVAT writes it goes through columns, a
+        few megabytes of the file at a time, anything else image by image, or by the open tracks
+        at one frame, with the same result.
         """
         from tlx_plugins.formats import cvat_files
         from tlx_plugins.formats.cvat_reader import CvatReader
@@ -190,7 +192,7 @@ class CvatFormat:
         media_root = Path(os.path.commonpath([folder.absolute() for folder in folders]))
         reader = CvatReader(found.files, media_root, images, options, context)
         files = tuple(dict.fromkeys(file.path for file in found.files))
-        return Reading(media_root, reader.records(), reader.taxonomy, files)
+        return Reading(media_root, reader.batches(), reader.taxonomy, files)
 
     def write(
         self, dataset: Dataset, dest: Path, options: CvatOptions, context: Context

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
+from itertools import groupby
+from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING
 
 from tlx.bad_input import duplicate_action
-from tlx.model import Object, Origin, Record
+from tlx.model import Object, Origin, Record, replace
+from tlx_plugins.formats.cvat_batches import Columned, Item
 from tlx_plugins.formats.cvat_meta import Task
 from tlx_plugins.formats.cvat_shapes import Size
-from tlx_plugins.formats.cvat_tracks import Shown
+from tlx_plugins.formats.cvat_track_columns import FrameRows, TrackColumns
+from tlx_plugins.formats.cvat_tracks import Shown, Standing, frames, shown_of
 
 if TYPE_CHECKING:
     from tlx_plugins.formats.cvat_reader import FileReader
 
+_NO_CLIP: tuple[str | None, Iterator[tuple[str, int, Standing]]] = (None, iter(()))
 _MOST_FRAMES = 50_000_000
 """Frames that a task may count: two weeks of video. More is a mistake."""
 
@@ -70,11 +76,20 @@ class Clip:
                     return
                 yield number
 
-    def record(self, number: int, shown: list[Shown]) -> Iterator[Record]:
-        """The record of one frame, if it can be one."""
+    def record(self, number: int, rows: FrameRows | None, shown: list[Shown]) -> Iterator[Item]:
+        """The record of one frame, if it can be one.
+
+        Args:
+            number: Of the frame.
+            rows: Shapes that stand in columns, if there are any.
+            shown: The other shapes, in the order of their tracks.
+        """
         reader = self.reader
+        if rows is not None and shown:
+            shown = sorted([*shown, *rows.shown()], key=attrgetter("order"))
+            rows = None
         name = f"frame_{number:06d}"
-        line = shown[0].span.shape.line if shown else None
+        line = rows.line if rows is not None else shown[0].line if shown else None
         uri = self.images.get(number)
         if uri is None and self.images and not reader.keep_missing(name, line):
             return
@@ -87,9 +102,7 @@ class Clip:
         ground = reader.ground_of(uri, self.task.frame_size, line)
         if ground is None:
             return
-        made = (self._object(shape, ground.size) for shape in shown)
-        objects = reader.distinct([thing for thing in made if thing is not None])
-        yield Record(
+        record = Record(
             image_id=image_id,
             uri=uri or reader.finder.expected(self.subset, f"{name}.PNG"),
             width=ground.stored[0] if ground.stored else None,
@@ -97,23 +110,84 @@ class Clip:
             split=self.split,
             group=self.group,
             frame=number,
-            objects=ground.brought_back(objects),
             attributes={"cvat_task_id": self.task.task_id} if self.task.task_id else {},
             origin=Origin(reader.origin, line),
         )
+        as_labelled = ground.orientation == 1 and ground.size == self.task.frame_size
+        if rows is not None and rows.plain and as_labelled:
+            if rows.polygons:
+                reader.shapes.derived["polygon"] += rows.polygons
+            yield Columned(record, rows.objects, rows.start, rows.stop)
+            return
+        made = (self._object(one, ground.size) for one in (rows.shown() if rows else shown))
+        objects = reader.distinct([thing for thing in made if thing is not None])
+        yield replace(record, objects=ground.brought_back(objects))
 
     def _object(self, shown: Shown, size: Size | None) -> Object | None:
-        span = shown.span
         attributes = shown.attributes
         if shown.keyframe is not None:
             name = "cvat_keyframe" if "keyframe" in attributes else "keyframe"
             attributes[name] = shown.keyframe
         return self.reader.shapes.assemble(
             shown.geometry,
-            span.label,
+            shown.label,
             size,
             attributes,
-            span.shape.occluded,
-            span.shape.line,
-            span.track,
+            shown.occluded,
+            shown.line,
+            shown.track,
         )
+
+
+def video_frames(reader: FileReader, columns: TrackColumns) -> Iterator[Item]:
+    """The frames of all clips of a file: those with shapes and, where they are, those without.
+
+    Args:
+        reader: Reads the file.
+        columns: Its tracks, with those that are no columns.
+    """
+    meta, tracks = reader.shapes.meta, columns.tracks
+    clips = dict(tracks.clips)
+    for task_id, task in meta.tasks.items():
+        if task.video:
+            clips.setdefault(f"{task.subset or ''}/{task_id}", (task, task.subset or ""))
+    if not clips and not reader.any_image and meta.task.video:
+        clips["/"] = (meta.task, "")
+    subsets = Counter(subset for _, subset in clips.values())
+    others = groupby(frames(tracks.spill), key=itemgetter(0))
+    ahead, standing = next(others, _NO_CLIP)
+    for key in sorted(clips):
+        task, subset = clips[key]
+        clip = Clip(reader, key, task, subset, alone=subsets[subset] == 1)
+        here = standing if ahead == key else iter(())
+        yield from _frames(clip, columns.frames(key), here)
+        if ahead == key:
+            ahead, standing = next(others, _NO_CLIP)
+
+
+def _frames(
+    clip: Clip,
+    rows: Iterator[FrameRows],
+    others: Iterator[tuple[str, int, Standing]],
+) -> Iterator[Item]:
+    """The frames of one clip: those that may be empty, in columns, and all others."""
+    numbers = clip.numbers()
+    empty, row, other = next(numbers, None), next(rows, None), next(others, None)
+    while empty is not None or row is not None or other is not None:
+        waiting = (
+            empty,
+            None if row is None else row.frame,
+            None if other is None else other[1],
+        )
+        frame = min(number for number in waiting if number is not None)
+        in_columns = row if row is not None and row.frame == frame else None
+        shown: list[Shown] = []
+        if other is not None and other[1] == frame:
+            shown = shown_of(frame, other[2], clip.reader.report)
+            other = next(others, None)
+        if empty == frame or in_columns is not None or shown:
+            yield from clip.record(frame, in_columns, shown)
+        if empty == frame:
+            empty = next(numbers, None)
+        if in_columns is not None:
+            row = next(rows, None)

@@ -10,25 +10,32 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tlx import orientation
-from tlx.bad_input import distinct, duplicate_action, duplicate_hint
+from tlx.bad_input import distinct, duplicate_hint
 from tlx.context import Context
 from tlx.errors import DataError
 from tlx.issues import Issue
 from tlx.media import image_header
-from tlx.model import AttributeValue, Category, Label, Object, Origin, Record, Taxonomy
+from tlx.model import Category, Object, Taxonomy
 from tlx.orientation import Ground
 from tlx_plugins.formats import cvat_meta, cvat_xml
-from tlx_plugins.formats.cvat_clips import Clip
+from tlx_plugins.formats.cvat_batches import Item, batches
+from tlx_plugins.formats.cvat_blocks import BlockReader
+from tlx_plugins.formats.cvat_clips import video_frames
 from tlx_plugins.formats.cvat_files import ImageFinder, LabelFile, images_in_zip
-from tlx_plugins.formats.cvat_meta import Task, count_of, read_meta, typed
-from tlx_plugins.formats.cvat_parts import joined, whole_of
+from tlx_plugins.formats.cvat_image_reader import ImageReader
+from tlx_plugins.formats.cvat_images import read_images
+from tlx_plugins.formats.cvat_lines import Layout
+from tlx_plugins.formats.cvat_meta import Task, read_meta
 from tlx_plugins.formats.cvat_shapes import ShapeReader, Size
-from tlx_plugins.formats.cvat_tracks import TrackReader, frames
-from tlx_plugins.formats.cvat_xml import Drawn, Image, Node, Track, TrackEnd, TrackShape
-from tlx_plugins.safe_zip import clean_name
+from tlx_plugins.formats.cvat_track_columns import TrackColumns, read_tracks
+from tlx_plugins.formats.cvat_tracks import TrackReader
+from tlx_plugins.formats.cvat_xml import Image, Node, Track, TrackEnd, TrackShape
+from tlx_plugins.row_spill import RowSpill
 from tlx_plugins.spill import Spill
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from tlx_plugins.formats.cvat import CvatOptions
 
 
@@ -56,11 +63,15 @@ class CvatReader:
         """The labels of all files, in the order in which they were met."""
         return Taxonomy(tuple(self.categories.values()))
 
-    def records(self) -> Iterator[Record]:
-        """All records: files in sorted order, images in the order of their file."""
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """All images, as batches of `tlx.schema.RECORD`."""
+        yield from batches(self._items())
+
+    def _items(self) -> Iterator[Item]:
+        """Files in sorted order, images in the order of their file."""
         for file in self.context.progress.track(self.files, "reading files", len(self.files)):
             reader = FileReader(self, file)
-            yield from reader.records()
+            yield from reader.items()
             for category in (*reader.shapes.meta.categories, *reader.shapes.learned.values()):
                 self.categories.setdefault(category.name, category)
 
@@ -92,142 +103,81 @@ class FileReader:
         self.counted: Counter[str] = Counter()
         self.first: dict[str, tuple[str, int | None]] = {}
         self.root = reader.media_root.as_posix()
+        self.any_image = False
+        self.images = ImageReader(self)
+        self.blocks: BlockReader
 
-    def records(self) -> Iterator[Record]:
+    def items(self) -> Iterator[Item]:
         """The images of the file, then the frames of its tracks."""
-        with Spill() as spill:
+        with Spill() as spill, RowSpill() as rows:
             tracks = TrackReader(self.shapes, self.options, self.report, spill)
+            columns = TrackColumns(tracks, rows)
             self._report_absent_images()
-            any_image = False
-            for event in self._events():
-                if isinstance(event, Image):
-                    any_image = True
-                    record = self._image(event)
-                    if record is not None:
-                        yield record
-                elif isinstance(event, TrackShape):
-                    tracks.add(event)
-                elif isinstance(event, Track):
-                    tracks.start(event)
-                elif isinstance(event, TrackEnd):
-                    tracks.end(event)
-                elif isinstance(event, Node):
-                    self.shapes.meta = read_meta(event)
+            for part in self._parts():
+                if not isinstance(part, Layout):
+                    yield from self._event(part, tracks)
+                elif part.block.name == "image":
+                    yield from self._images(part, tracks)
                 else:
-                    message = f"the element <{event.name}> has no meaning here; left out."
-                    self.report("unknown-element", message, event.line)
+                    yield from self._tracks(part, columns)
             tracks.finish()
-            yield from self._videos(tracks, any_image)
+            yield from video_frames(self, columns)
             self._report_sums(tracks)
 
-    def _events(self) -> Iterator[cvat_xml.Event]:
-        """The events of the file up to where it breaks."""
+    def _parts(self) -> Iterator[cvat_xml.Event | Layout]:
+        """The parts of the file up to where it breaks."""
         try:
             with self.file.stream() as stream:
-                yield from cvat_xml.events(stream, self.file.shown)
+                self.blocks = BlockReader(stream, self.file.shown)
+                yield from self.blocks.parts()
         except DataError as error:
             line = error.place.line if error.place is not None else None
             self.report("broken-file", error.message, line, "skipped", error.hint)
 
+    def _event(self, event: cvat_xml.Event, tracks: TrackReader) -> Iterator[Item]:
+        """What the parser found; an image becomes a record."""
+        if isinstance(event, Image):
+            self.any_image = True
+            head = self.images.head(event.values, event.line)
+            if head is not None:
+                yield self.images.record(head, event.shapes)
+        elif isinstance(event, TrackShape):
+            tracks.add(event)
+        elif isinstance(event, Track):
+            tracks.start(event)
+        elif isinstance(event, TrackEnd):
+            tracks.end(event)
+        elif isinstance(event, Node):
+            self.shapes.meta = read_meta(event)
+        else:
+            message = f"the element <{event.name}> has no meaning here; left out."
+            self.report("unknown-element", message, event.line)
+
     # -- images ---------------------------------------------------------------------------------
 
-    def _image(self, image: Image) -> Record | None:
-        values, line = image.values, image.line
-        given, subset = values.get("name", ""), values.get("subset", "")
-        name = clean_name(given)
-        if name is None or (subset and clean_name(subset) != subset):
-            what = (
-                "has no name" if not given else f"has the name {subset}/{given}, which leads away"
-            )
-            self.report("bad-name", f"an image {what}; left out.", line)
-            return None
-        stated_id = values.get("image_id")  # tlx writes it where the name is another one.
-        inner = stated_id or f"{subset + '/' if subset else ''}{name}"
-        image_id = f"{self.file.prefix}{inner}"
-        if not self.reader.is_new(image_id):
-            message = f"{image_id} is described twice; the first one is kept, with its labels."
-            hint = "Put exports that repeat names into folders of their own."
-            action = duplicate_action(self.options.duplicates, same=False)
-            self.report("duplicate-image", message, line, action, hint)
-            return None
-        task = self.shapes.meta.task_of(values)
-        remote = values.get("uri") if "://" in values.get("uri", "") else None
-        uri = remote or self.finder.find(subset, name)
-        if uri is None and self.finder.any and not self.keep_missing(name, line):
-            return None
-        stated = self._size(values, line)
-        ground = self.ground_of(None if remote else uri, stated, line)
-        if ground is None:
-            return None
-        size = ground.size
-        attributes: dict[str, AttributeValue] = {}
-        number = count_of(values.get("id"))
-        if number is not None:
-            attributes["cvat_image_id"] = number
-        if values.get("task_id"):
-            attributes["cvat_task_id"] = values["task_id"]
-        labels: list[Label] = []
-        objects: list[Object] = []
-        read = self.shapes.from_image
-        wholes: dict[str, tuple[int, bool]] = {}
-        for shape in image.shapes:
-            if shape.kind == "tag":
-                self._tag(shape, labels, attributes)
-                continue
-            thing = read(shape, size)
-            if thing is None:
-                continue
-            whole = whole_of(shape, join=self.options.groups == "join")
-            if whole is not None and whole in wholes:
-                place, boxed = wholes[whole]
-                objects[place] = joined(objects[place], thing, boxed=boxed)
-                continue
-            if whole is not None:
-                wholes[whole] = len(objects), "xtl" in shape.values
-            objects.append(thing)
-        return Record(
-            image_id=image_id,
-            uri=self.finder.expected(subset, name) if uri is None else uri,
-            width=ground.stored[0] if ground.stored else None,
-            height=ground.stored[1] if ground.stored else None,
-            split=self.split_of(subset, task),
-            group=self.group_of(task, subset) if task.video else None,
-            frame=number if task.video else None,
-            labels=tuple(labels),
-            objects=ground.brought_back(self.distinct(objects)),
-            attributes=attributes,
-            origin=Origin(self.origin, line),
-        )
-
-    def _tag(self, tag: Drawn, labels: list[Label], attributes: dict[str, AttributeValue]) -> None:
-        """An image-level label; its attributes become the image's, as ``label.attribute``."""
-        category = self.shapes.category(tag.values.get("label"), tag.line)
-        if category is None:
-            return
-        if any(label.category == category for label in labels):
-            message = f"the tag {category!r} stands twice at one image; counted once."
-            action = duplicate_action(self.options.duplicates, same=True)
-            self.report("duplicate-tag", message, tag.line, action)
-        else:
-            labels.append(Label(category))
-        inputs = self.shapes.meta.inputs.get(category)
-        attributes |= self.shapes.attributes(tag, inputs, f"{category}.")
-        if tag.values.get("source"):
-            attributes.setdefault(f"{category}.source", tag.values["source"])
-        group = tag.values.get("group_id")
-        if group:
-            value = typed(group, "number")
-            attributes.setdefault(f"{category}.group_id", group if value is None else value)
-
-    def _size(self, values: dict[str, str], line: int) -> Size | None:
-        width, height = count_of(values.get("width")), count_of(values.get("height"))
-        if width and height:
-            return width, height
-        if values.get("width") or values.get("height"):
-            text = f"{values.get('width')} x {values.get('height')}"
-            message = f"{text} is no size of an image; taken as not stated."
-            self.report("bad-size", message, line, "changed")
-        return None
+    def _images(self, layout: Layout, tracks: TrackReader) -> Iterator[Item]:
+        """The images of a block, as columns where nothing has to be said about them."""
+        images = self.images
+        block = read_images(layout, self.shapes)
+        for piece, (values, line) in enumerate(zip(block.values, block.lines, strict=True)):
+            head = None
+            if not block.odd[piece]:
+                self.any_image = True
+                head = images.head(values, line, block.sizes[piece])
+                if head is None:
+                    continue
+                if head.ground.orientation == 1 and head.ground.size == block.sizes[piece]:
+                    yield block.columned(piece, images.bare(head))
+                    continue
+            events = self.blocks.parsed(layout, piece)
+            if events is None:
+                self.blocks.stop(layout, int(layout.begins[piece]))
+                return
+            for event in events:
+                if head is not None and isinstance(event, Image):
+                    yield images.record(head, event.shapes)
+                else:
+                    yield from self._event(event, tracks)
 
     def keep_missing(self, name: str, line: int | None) -> bool:
         """Report an image that is not there; whether its record stays."""
@@ -274,34 +224,22 @@ class FileReader:
 
     # -- videos ---------------------------------------------------------------------------------
 
-    def _videos(self, tracks: TrackReader, any_image: bool) -> Iterator[Record]:
-        """The frames of all clips: those with shapes and, where they are, those without."""
-        meta = self.shapes.meta
-        clips = dict(tracks.clips)
-        for task_id, task in meta.tasks.items():
-            if task.video:
-                clips.setdefault(f"{task.subset or ''}/{task_id}", (task, task.subset or ""))
-        if not clips and not any_image and meta.task.video:
-            clips["/"] = (meta.task, "")
-        shown = frames(tracks.spill, self.report)
-        ahead = next(shown, None)
-        subsets = Counter(subset for _, subset in clips.values())
-        for key in sorted(clips):
-            task, subset = clips[key]
-            clip = Clip(self, key, task, subset, alone=subsets[subset] == 1)
-            here: list[int] = []
-            for number in clip.numbers():
-                while ahead is not None and ahead[0] == key and ahead[1] <= number:
-                    if ahead[1] == number:
-                        here.append(number)
-                    yield from clip.record(ahead[1], ahead[2])
-                    ahead = next(shown, None)
-                if here and here.pop() == number:
-                    continue
-                yield from clip.record(number, [])
-            while ahead is not None and ahead[0] == key:
-                yield from clip.record(ahead[1], ahead[2])
-                ahead = next(shown, None)
+    def _tracks(self, layout: Layout, columns: TrackColumns) -> Iterator[Item]:
+        """Take the tracks of a block, as columns where nothing has to be said about them."""
+        block = read_tracks(layout, columns.tracks)
+        numbers: dict[int, int] = {}
+        for piece, is_odd in enumerate(block.odd.tolist()):
+            if not is_odd:
+                numbers[piece] = self.blocks.tracks
+                self.blocks.tracks += 1
+                continue
+            events = self.blocks.parsed(layout, piece)
+            if events is None:
+                self.blocks.stop(layout, int(layout.begins[piece]))
+                break
+            for event in events:
+                yield from self._event(event, columns.tracks)
+        columns.add(block, numbers)
 
     # -- common ---------------------------------------------------------------------------------
 

@@ -53,6 +53,9 @@ Report = Callable[[str, str, int | None, str, str | None], None]
 FLAGS = ("crowd", "difficult", "truncated")
 """Flags that CVAT has no word for: they are checkboxes of these names."""
 
+_TAKEN = frozenset({*FLAGS, "source", "z_order", "group_id", "keyframe"})
+"""Names of attributes that are flags, or that CVAT itself gives too."""
+
 _FREQUENT = frozenset({"box", "polygon"})
 _TEXT = frozenset({"select", "radio", "text"})
 
@@ -135,6 +138,27 @@ class ShapeReader:
                 name = element.values.get("label", "")
                 found |= self.attributes(element, self.meta.parts.get(name), f"{name}.")
         return found
+
+    def quiet_value(
+        self, label: str, name: str, text: str, *, in_track: bool
+    ) -> AttributeValue | None:
+        """The value of an attribute that goes without an issue, and stays an attribute.
+
+        Args:
+            label: A label of the file.
+            name: The name of the attribute.
+            text: Its value as it is written.
+            in_track: The label is that of a track, not of the shape itself.
+
+        Returns:
+            The value as in `attributes`; None where there is more to it.
+        """
+        if name in _TAKEN:
+            return None
+        kind = self.meta.inputs[label].get(name)
+        if kind is None and ("" if in_track else label, name) not in self._odd:
+            return None
+        return typed(text, kind)
 
     def _note_attribute(self, shape: Drawn, name: str, text: str, kind: str | None) -> None:
         label = shape.values.get("label", "")

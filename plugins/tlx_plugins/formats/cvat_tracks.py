@@ -26,7 +26,7 @@ from tlx_plugins.spill import Spill
 if TYPE_CHECKING:
     from tlx_plugins.formats.cvat import CvatOptions
 
-_LONGEST_GAP = 100_000
+LONGEST_GAP = 100_000
 """Frames between two keyframes: an hour of video. More is a mistake in a frame number."""
 
 
@@ -108,7 +108,7 @@ class TrackReader:
 
     def start(self, track: Track) -> None:
         """A track begins; one without a known label is left out with all its shapes."""
-        values, meta = track.values, self.shapes.meta
+        values = track.values
         if track.parent is not None:
             parent = self._open.get(track.parent.number)
             label = values.get("label", "")
@@ -122,12 +122,17 @@ class TrackReader:
         if category is None:
             self._open[track.number] = None
             return
-        task = meta.task_of(values)
+        clip, task = self.clip_of(values)
+        self._open[track.number] = _Open(track, track.number, clip, task, category)
+
+    def clip_of(self, values: dict[str, str]) -> tuple[str, Task]:
+        """The key of the clip that a track is in, and its task."""
+        task = self.shapes.meta.task_of(values)
         subset = values.get("subset") or ""
         # A project's export repeats frame numbers from task to task.
         clip = f"{subset}/{values.get('task_id', '')}"
         self.clips.setdefault(clip, (task, subset))
-        self._open[track.number] = _Open(track, track.number, clip, task, category)
+        return clip, task
 
     def add(self, event: TrackShape) -> None:
         """A shape of the track that began last."""
@@ -157,7 +162,7 @@ class TrackReader:
             # A point shows when its skeleton does, so it may well stay to the end.
             if part or self.options.open_tracks == "hold":
                 until = task.stop + 1
-                if until - last.frame > _LONGEST_GAP * task.step:
+                if until - last.frame > LONGEST_GAP * task.step:
                     self._long_gap(last, until)
                     until = last.frame + task.step
         self._put(state, last, until, None)
@@ -215,7 +220,7 @@ class TrackReader:
             self.report("frame-order", message, after.line, "kept", None)
         visible = not before.outside or state.track.parent is not None
         if gap > step and visible and self.options.interpolate:
-            if gap > _LONGEST_GAP * step:
+            if gap > LONGEST_GAP * step:
                 self._long_gap(before, after.frame)
             elif before.geometry.kind != after.geometry.kind:
                 message = (
@@ -248,24 +253,35 @@ class Shown:
     """One shape at one frame.
 
     Attributes:
-        span: Where it comes from.
+        order: Position of its track among those of the file.
+        track: Id of its track.
+        label: Its label.
         geometry: Its numbers at this frame, with all points of a skeleton.
+        line: Line in the file of the shape that it comes from.
+        occluded: Something stands in front of it.
         keyframe: Whether this frame is a keyframe; None if the file does not say.
         attributes: Of the shape and of the points of a skeleton.
     """
 
-    span: Span
+    order: int
+    track: str
+    label: str
     geometry: Geometry
+    line: int
+    occluded: bool | None
     keyframe: bool | None
     attributes: dict[str, AttributeValue]
 
 
-def frames(spill: Spill, report: Report) -> Iterator[tuple[str, int, list[Shown]]]:
-    """Clip, frame and shapes of every frame in which there is one, in order.
+Standing = list[tuple[int, Span]]
+"""Order of the track and span of all that stands in one frame."""
+
+
+def frames(spill: Spill) -> Iterator[tuple[str, int, Standing]]:
+    """Clip, frame and spans of every frame in which there is one, in order.
 
     Args:
         spill: Filled by a `TrackReader`.
-        report: Where issues go.
     """
     decode = msgspec.msgpack.Decoder(Span).decode
     arriving = spill.sorted()
@@ -286,19 +302,23 @@ def frames(spill: Spill, report: Report) -> Iterator[tuple[str, int, list[Shown]
             heapq.heappush(waiting, (frame, head[2], number, decode(head[3])))
             number += 1
             head = next(arriving, None)
-        here: list[tuple[int, Span]] = []
+        here: Standing = []
         while waiting and waiting[0][0] == frame:
             _, order, seq, span = heapq.heappop(waiting)
             here.append((order, span))
             if frame + span.step < span.until:
                 heapq.heappush(waiting, (frame + span.step, order, seq, span))
-        shown = _together(frame, here, report)
-        if shown:
-            yield clip, frame, shown
+        yield clip, frame, here
 
 
-def _together(frame: int, here: list[tuple[int, Span]], report: Report) -> list[Shown]:
-    """The shapes of one frame: skeletons with their points, no track twice."""
+def shown_of(frame: int, here: Standing, report: Report) -> list[Shown]:
+    """The shapes of one frame: skeletons with their points, no track twice.
+
+    Args:
+        frame: Number of the frame.
+        here: What stands in it, to be sorted.
+        report: Where issues go.
+    """
     found: dict[int, Shown] = {}
     parts: dict[int, list[Span]] = {}
     # What the file states for this frame comes before what is interpolated.
@@ -315,7 +335,16 @@ def _together(frame: int, here: list[tuple[int, Span]], report: Report) -> list[
             keyframe = shape.keyframe
             if frame != shape.frame:
                 keyframe = None if keyframe is None else False
-            found[order] = Shown(span, span.at(frame), keyframe, dict(shape.attributes))
+            found[order] = Shown(
+                order,
+                span.track,
+                span.label,
+                span.at(frame),
+                shape.line,
+                shape.occluded,
+                keyframe,
+                dict(shape.attributes),
+            )
     for order, spans in parts.items():
         # Points stand in the file for every frame of the track, the skeleton only where it shows.
         skeleton = found.get(order)

@@ -14,8 +14,8 @@ from tlx.errors import UsageError
 from tlx.file_names import output_name
 from tlx.issues import Issue
 from tlx.media import image_size
-from tlx.media_transfer import bring
 from tlx.model import Object, Record
+from tlx.output_files import OutputFiles
 from tlx_plugins.formats.cvat_drawing import Size, attributes_markup, kind_of, markup
 from tlx_plugins.formats.cvat_labels import LabelSpecs, tag_attributes
 from tlx_plugins.formats.cvat_markup import UNWRITABLE, attribute_text, element, opened
@@ -57,7 +57,7 @@ class CvatWriter:
         self.streams: dict[str, TextIO] = {}
         self.written: dict[str, int] = {}
         self.names: set[str] = set()
-        self.files: list[str] = []
+        self.files = OutputFiles(dest, options.media, context.workers)
         self.images = self.objects = 0
         self.counts = dict.fromkeys(_SUMS, 0)
 
@@ -71,6 +71,7 @@ class CvatWriter:
             hint = "CVAT gives an attribute one type. Go on with texts: --on-error skip"
             self._report("mixed-attribute", message, None, "changed", hint)
         with ExitStack() as stack:
+            stack.enter_context(self.files)
             for record in self._records("writing CVAT"):
                 self._write_record(record, stack)
             for stream in self.streams.values():
@@ -78,7 +79,7 @@ class CvatWriter:
         for code, number in self.counts.items():
             if number:
                 self._report(code, f"{number:,} {_SUMS[code]}", None, "requested")
-        return WriteReport(tuple(sorted(self.files)), self.images, self.objects)
+        return WriteReport(tuple(sorted(self.files.names)), self.images, self.objects)
 
     def _records(self, description: str) -> Iterator[Record]:
         return self.context.progress.track(
@@ -113,11 +114,8 @@ class CvatWriter:
         self._write_tags(stream, record)
         stream.write("</image>\n")
         self.images += 1
-        if self.options.media != "reference" and "://" not in record.uri:
-            source = self.dataset.image_path(record.uri)
-            target = name if PurePosixPath(name).suffix else name + source.suffix
-            bring(source, self.dest / IMAGES, target, self.options.media)
-            self.files.append(f"{IMAGES}/{target}")
+        suffix = "" if PurePosixPath(name).suffix else PurePosixPath(record.uri).suffix
+        self.files.bring(self.dataset, record.uri, IMAGES, name + suffix)
 
     def _write_object(
         self, stream: TextIO, thing: Object, size: Size | None, record: Record, part_of: str
@@ -202,7 +200,7 @@ class CvatWriter:
             stream = (self.dest / path).open("x", encoding="utf-8", newline="\n")
             self.streams[split] = stack.enter_context(stream)
             stream.write(_HEAD + self._meta(name, split, size))
-            self.files.append(path)
+            self.files.names.append(path)
         return self.streams[split]
 
     def _meta(self, name: str, split: str, size: int) -> str:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import BinaryIO
+from typing import Protocol
 from xml.parsers import expat
 
 import msgspec
@@ -108,23 +108,30 @@ class Unknown:
 Event = Node | Image | Track | TrackShape | TrackEnd | Unknown
 
 
-def events(stream: BinaryIO, place: str) -> Iterator[Event]:
-    """What a file holds, in its order; the ``<meta>`` element comes as a `Node`.
+class Stream(Protocol):
+    """Where bytes come from."""
+
+    def read(self, size: int, /) -> bytes:
+        """At most that many bytes; none at the end."""
+        ...
+
+
+class Parser:
+    """Reads a file, or a part of one that begins between two images or tracks; use it once.
 
     Args:
-        stream: The bytes.
         place: The file's name for messages.
+        line: Number of the line that the part begins with; 0 for a file from its beginning.
+        offset: Place of its first byte in the file.
+        tracks: How many tracks stand before it.
 
-    Raises:
-        DataError: If it is no XML, is cut off, declares entities, has another root than
-            ``<annotations>``, or holds a piece that is too large for any image.
+    Attributes:
+        tracks: How many tracks there were so far.
     """
-    yield from _Parser(place).run(stream)
 
-
-class _Parser:
-    def __init__(self, place: str) -> None:
+    def __init__(self, place: str, line: int = 0, offset: int = 0, tracks: int = 0) -> None:
         self.place = place
+        self.offset = offset
         self.done: list[Event] = []
         self.depth = 0
         self.ignored = 0
@@ -132,7 +139,7 @@ class _Parser:
         self.nodes: list[Node] = []
         self.image: Image | None = None
         self.track: Track | None = None
-        self.tracks = 0
+        self.tracks = tracks
         self.shape: Drawn | None = None
         self.skeleton: Drawn | None = None
         self.attribute: str | None = None
@@ -143,24 +150,58 @@ class _Parser:
         parser.StartElementHandler = self._start
         parser.EndElementHandler = self._end
         parser.EntityDeclHandler = self._refuse_entity
+        self.lines = 0
+        """Lines of the file before the first one that is parsed."""
+        if line:
+            parser.Parse(b"<annotations>\n", False)
+            self.lines = line - 2
 
-    def run(self, stream: BinaryIO) -> Iterator[Event]:
-        """Feed the stream and hand on what became whole."""
-        since = 0
+    def part(self, data: bytes) -> list[Event]:
+        """What a part of a file holds that ends between two images or tracks.
+
+        Raises:
+            DataError: As of `run`, or because it does not end there.
+        """
+        if len(data) > _LARGEST_PIECE:
+            raise self._too_large()
+        self._feed(data)
+        self._feed(b"</annotations>")
+        self._feed(b"")
+        return self.done
+
+    def run(self, stream: Stream) -> Iterator[Event]:
+        """What the stream holds, in its order; the ``<meta>`` element comes as a `Node`.
+
+        Raises:
+            DataError: If it is no XML, is cut off, declares entities, has another root than
+                ``<annotations>``, or holds a piece that is too large for any image.
+        """
+        # A part is read in the chunks that the whole file would be read in.
+        ahead = -self.offset % _CHUNK
+        since = -ahead
         while True:
-            chunk = stream.read(_CHUNK)
-            self._feed(chunk)
+            chunk = stream.read(ahead or _CHUNK)
+            try:
+                self._feed(chunk)
+            except DataError:
+                # What stands before the break is whole.
+                yield from self.done
+                raise
             since = 0 if self.done else since + len(chunk)
+            ahead = 0
             yield from self.done
             self.done.clear()
             if not chunk:
                 return
             if since > _LARGEST_PIECE:
-                raise DataError(
-                    f"goes on for more than {_LARGEST_PIECE >> 20} MiB within one element.",
-                    place=self._here(),
-                    hint="This is no CVAT export; nothing that large can be in one image.",
-                )
+                raise self._too_large()
+
+    def _too_large(self) -> DataError:
+        return DataError(
+            f"goes on for more than {_LARGEST_PIECE >> 20} MiB within one element.",
+            place=self._here(),
+            hint="This is no CVAT export; nothing that large can be in one image.",
+        )
 
     def _feed(self, chunk: bytes) -> None:
         # Thousands of values without a cycle are made here; the collector would walk them again
@@ -173,7 +214,7 @@ class _Parser:
             raise DataError(
                 f"is not well-formed XML: {expat.errors.messages.get(error.code, 'broken')} "
                 f"(column {error.offset + 1}).",
-                place=Place(self.place, error.lineno),
+                place=Place(self.place, error.lineno + self.lines),
                 hint="Export it again from CVAT, or keep what stands before: --on-error skip",
             ) from error
         except (LookupError, ValueError) as error:
@@ -188,7 +229,10 @@ class _Parser:
                 gc.enable()
 
     def _here(self) -> Place:
-        return Place(self.place, self.expat.CurrentLineNumber)
+        return Place(self.place, self._line())
+
+    def _line(self) -> int:
+        return self.expat.CurrentLineNumber + self.lines
 
     def _refuse_entity(self, name: str, *_: object) -> None:
         raise DataError(
@@ -209,7 +253,7 @@ class _Parser:
             self.expat.CharacterDataHandler = self.take
         elif name in SHAPES and (self.image is not None or self.track is not None):
             if self.shape is None and self.image is not None and name != "skeleton":
-                self.shape = Drawn(name, values, self.expat.CurrentLineNumber)
+                self.shape = Drawn(name, values, self._line())
                 self.image.shapes.append(self.shape)
             else:
                 self._start_shape(name, values)
@@ -218,9 +262,9 @@ class _Parser:
         elif self.shape is not None:
             self._pass_over(name)
         elif name == "image" and self.depth == 2:
-            self.image = Image(values, self.expat.CurrentLineNumber)
+            self.image = Image(values, self._line())
         elif name == "track" and (self.depth == 2 or self._in_track()):
-            line = self.expat.CurrentLineNumber
+            line = self._line()
             self.track = Track(values, line, self.tracks, self.track)
             self.tracks += 1
             self.done.append(self.track)
@@ -246,7 +290,7 @@ class _Parser:
         return self.track is not None and self.track.parent is None
 
     def _start_shape(self, name: str, values: dict[str, str]) -> None:
-        shape = Drawn(name, values, self.expat.CurrentLineNumber)
+        shape = Drawn(name, values, self._line())
         if self.skeleton is not None:
             if name == "skeleton" or self.shape is not self.skeleton:
                 self._pass_over(name)
@@ -265,7 +309,7 @@ class _Parser:
 
     def _pass_over(self, name: str) -> None:
         self.ignored = self.depth
-        self.done.append(Unknown(name, self.expat.CurrentLineNumber))
+        self.done.append(Unknown(name, self._line()))
 
     def _start_node(self, name: str) -> None:
         node = Node(name)
