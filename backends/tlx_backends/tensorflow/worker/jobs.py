@@ -73,7 +73,7 @@ def _is_ours(error: BaseException) -> bool:
 def prepare(job: Mapping[str, Any]) -> None:
     """Import TensorFlow and the API, mended, on the devices of the job."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    from . import devices, shims
+    from . import chance, devices, shims
 
     shims.apply()
     devices.choose(
@@ -85,6 +85,7 @@ def prepare(job: Mapping[str, Any]) -> None:
     from . import patches
 
     patches.apply()
+    chance.install()
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 

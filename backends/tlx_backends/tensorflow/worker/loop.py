@@ -12,7 +12,7 @@ from tlx.worker_protocol import Cancelled, Channel, WorkerError
 from . import images as image_files
 from .checkpoints import Checkpoints
 from .network import Detector
-from .records_input import Batches
+from .records_input import Passes
 from .scalars import Scalars
 from .stepping import Stepper
 
@@ -42,7 +42,7 @@ class Loop:
 
     stepper: Stepper
     detector: Detector
-    batches: Batches
+    batches: Passes
     checkpoints: Checkpoints
     scalars: Scalars
     channel: Channel

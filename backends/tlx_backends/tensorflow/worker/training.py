@@ -38,7 +38,8 @@ def train(job: Mapping[str, Any], channel: Channel) -> dict[str, Any]:
     config = found.message
     configuring.write(config, run)
     strategy = devices.strategy(int(job["batch_size"]), mirrored=bool(job.get("mirrored")))
-    tf.keras.utils.set_random_seed(int(job.get("seed") or 0))
+    seed = int(job.get("seed") or 0)
+    tf.keras.utils.set_random_seed(seed)
     channel.emit("phase", name="build")
     with strategy.scope():
         model = network.build(config)
@@ -49,7 +50,7 @@ def train(job: Mapping[str, Any], channel: Channel) -> dict[str, Any]:
                          "averages of a short training")  # fmt: skip
         if job.get("freeze") == "backbone":
             network.freeze_backbone(model)
-        stepper = Stepper(model, config, strategy)
+        stepper = Stepper(model, config, strategy, seed=seed)
     channel.emit(
         "model",
         variables=len(model.variables),
@@ -62,8 +63,7 @@ def train(job: Mapping[str, Any], channel: Channel) -> dict[str, Any]:
     batches = Batches(
         config,
         model,
-        seed=int(job.get("seed") or 0),
-        parallel=bool((job.get("settings") or {}).get("parallel_input")),
+        seed=seed,
         steps_per_pass=int(job["steps_per_epoch"]),
         strategy=strategy,
     )

@@ -13,7 +13,7 @@ from typing import Any
 
 from tlx.worker_protocol import Channel, WorkerError
 
-from .. import devices, jobs, shims
+from .. import chance, devices, jobs, shims
 from . import stand_ins
 
 _GARDEN = "tf-models-official"
@@ -55,5 +55,6 @@ def prepare(job: Mapping[str, Any]) -> None:
     shims.apply()
     devices.choose(str(job.get("device") or "auto"), job.get("threads"), 1)
     importlib.import_module("official.vision.tasks.retinanet")
+    chance.install()
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     logging.getLogger("absl").setLevel(logging.ERROR)

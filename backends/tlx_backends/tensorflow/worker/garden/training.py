@@ -72,12 +72,10 @@ def train(job: Mapping[str, Any], channel: Channel) -> dict[str, Any]:
         step=stepper.step, model=model, optimizer=stepper.optimizer, **model.checkpoint_items
     )
     _resume(resume, checkpoint)
-    settings = job.get("settings") or {}
     batches = Batches(
         task_config,
         [str(path) for path in job["records"]["train"]],
         seed=int(job.get("seed") or 0),
-        parallel=bool(settings.get("parallel_input")),
         steps_per_pass=int(job["steps_per_epoch"]),
     )
     detector: Any = network.Detector(model, task_config)
