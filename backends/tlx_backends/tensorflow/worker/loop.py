@@ -139,7 +139,8 @@ class Loop:
         self.state = dict(reply.get("state") or {})
         metrics = {f"val/{k}": v for k, v in (reply.get("metrics") or {}).items()}
         self.scalars.write(step, {k: v for k, v in metrics.items() if isinstance(v, float)})
-        self._save(step, ["last", "best"] if reply.get("best") else ["last"])
+        # In this order: a last checkpoint that knows of a best one comes after it.
+        self._save(step, ["best", "last"] if reply.get("best") else ["last"])
         self.channel.emit("phase", name="train")
         return bool(reply.get("stop"))
 

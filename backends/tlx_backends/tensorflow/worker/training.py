@@ -14,7 +14,7 @@ from typing import Any
 from tlx.worker_protocol import Channel, WorkerError
 
 from . import configuring, devices, network, restoring
-from .checkpoints import Checkpoints
+from .checkpoints import Checkpoints, restore_all
 from .loop import Loop
 from .records_input import Batches
 from .scalars import Scalars
@@ -59,7 +59,7 @@ def train(job: Mapping[str, Any], channel: Channel) -> dict[str, Any]:
     )
     channel.emit("restored", **restored)
     checkpoint = tf.train.Checkpoint(step=stepper.step, model=model, optimizer=stepper.optimizer)
-    _resume(job, checkpoint)
+    restore_all(checkpoint, (job.get("resume") or {}).get("prefix"))
     batches = Batches(
         config,
         model,
@@ -125,21 +125,3 @@ def _begin(job: Mapping[str, Any], model: Any, channel: Channel) -> dict[str, An
         "rows": [row.plain() for row in found.rows],
         "classes": [{"class": name, "from": old} for name, old in found.classes.items()],
     }
-
-
-def _resume(job: Mapping[str, Any], checkpoint: Any) -> None:
-    resume = job.get("resume")
-    if not resume:
-        return
-    import tensorflow as tf
-
-    try:
-        status = checkpoint.restore(str(resume["prefix"]))
-        status.assert_existing_objects_matched()
-    except (AssertionError, ValueError, tf.errors.OpError) as error:
-        raise WorkerError(
-            "data",
-            "the last checkpoint does not fit this training any more.",
-            place=str(resume["prefix"]),
-            hint="Start a new run with --weights set to the old one.",
-        ) from error

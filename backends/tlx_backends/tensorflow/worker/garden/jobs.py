@@ -34,7 +34,8 @@ def run(job: Mapping[str, Any], channel: Channel) -> Mapping[str, Any]:
     if kind not in _KINDS:
         raise WorkerError("failed", f"the backend tfvision has no job {kind!r}.")
     started = time.monotonic()
-    prepare(job)
+    with jobs.explained_imports():
+        prepare(job)
     found = jobs.versions() | {"tf-models-official": importlib.metadata.version(_GARDEN)}
     channel.emit("ready", versions=found, seconds=round(time.monotonic() - started, 2))
     module, function = _KINDS[kind]
@@ -51,6 +52,7 @@ def prepare(job: Mapping[str, Any]) -> None:
     `official.core` is imported.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    jobs.quiet_warnings()
     stand_ins.install()
     shims.apply()
     devices.choose(str(job.get("device") or "auto"), job.get("threads"), 1)
