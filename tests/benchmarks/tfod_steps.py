@@ -155,6 +155,9 @@ def main(steps: int, rounds: int, output: Path | None) -> None:
                  "config": str(runs["ours"] / "pipeline.config"),
                  "per_iteration": PER_ITERATION},
             ))  # fmt: skip
+            for name, measured in figures.items():
+                shown = {column: round(value, 3) for column, value in measured[-1].items()}
+                print(f"round {number + 1}, {name}: {shown}", file=sys.stderr, flush=True)
         machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
         about = (f"{dt.datetime.now(dt.UTC):%Y-%m-%d}, {machine}, "
                  f"{versions(python, folder)}; {steps} steps of {BATCH} images, "
