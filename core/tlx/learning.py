@@ -184,7 +184,8 @@ def _weights(weights: PathLike | None, info: ModelInfo) -> str | None:
     if text in info.weights:
         return text
     path = Path(text).expanduser()
-    if not path.exists():
+    # TensorFlow names a checkpoint by what the names of its files begin with.
+    if not (path.exists() or path.with_name(f"{path.name}.index").is_file()):
         raise UsageError(
             f"the weights {text!r} are neither a file, nor a run, nor published for {info.name}.",
             hint=nearest(text, [*info.weights, "default", "none"]),

@@ -31,10 +31,13 @@ import msgspec
 
 from tlx.api import TrainRequest, TrainResult
 from tlx.context import Event
-from tlx.errors import DataError, UsageError
+from tlx.errors import DataError, TlxError, UsageError
 from tlx.staging import OutputExists, write_text
 
 _REPORTED_PACKAGES = ("tlx", "torch", "torchvision", "tensorflow", "numpy", "pyarrow", "pillow")
+
+# What a backend's own process prints.
+WORKER_LOG = "worker.log"
 
 
 class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,6 +97,10 @@ class Run:
             run.write_json("request.json", msgspec.to_builtins(info))
             run.write_json("environment.json", environment())
             yield run
+        except TlxError as error:
+            if not any(checkpoints.iterdir()):
+                _keep_log(path, error)
+            raise
         finally:
             if checkpoints.is_dir() and any(checkpoints.iterdir()):
                 if old is not None:
@@ -180,6 +187,15 @@ def runs_near(folder: Path) -> str:
     if near:
         return f"Runs in {parent}: {', '.join(near[:10])}."
     return "Make one with: tlx train DATASET"
+
+
+def _keep_log(run: Path, error: TlxError) -> None:
+    """Keep a log that the error refers to beside a run that will be removed."""
+    log = run / WORKER_LOG
+    if error.hint is not None and str(log) in error.hint and log.is_file():
+        kept = run.with_name(f"{run.name}.log")
+        log.replace(kept)
+        error.hint = error.hint.replace(str(log), str(kept))
 
 
 def _set_aside(path: Path) -> Path:

@@ -228,7 +228,7 @@ class Worker:
         if "No space left on device" in message or "Disk quota exceeded" in message:
             return TlxError(
                 f"{self.owner} found no space left on the disk.",
-                hint="The last whole checkpoint is kept; free some space and go on with --resume.",
+                hint="Make room on the disk.",
             )
         return TlxError(
             f"{self.owner} failed: {event.get('type', 'Exception')}: {first}", hint=self._where()
@@ -244,7 +244,8 @@ class Worker:
                 how += ", most likely because memory ran out"
         else:
             how = f"ended without a result (exit code {code})"
-        last = self.last_lines()
+        # Who is killed from outside has not said why.
+        last = "" if code == -signal.SIGKILL else self.last_lines()
         said = f" It said last: {last}" if last else ""
         return TlxError(f"{self.owner} {how}.{said}", hint=self._where())
 

@@ -20,6 +20,7 @@ from tlx.dataset import Dataset
 from tlx.errors import DataError, MissingEnvironment, TlxError, UsageError
 from tlx.issues import IssueLog
 from tlx.model import Category, Taxonomy
+from tlx.runs import Run, RunInfo
 from tlx_backends.tensorflow import job as job_making
 from tlx_backends.tensorflow import zoo
 from tlx_backends.tensorflow.backend import TfodBackend, TfvisionBackend
@@ -404,3 +405,20 @@ def test_damaged_records_are_made_anew(
     assert not Path(told(tmp_path / "run")["label_map"]).exists()
     monkeypatch.delenv("FAKE_WORKER")
     assert backend.train(request(data, tmp_path / "run"), log.context).best_epoch == 2
+
+
+def test_the_log_outlives_a_run_that_is_removed(
+    backend: TfodBackend, data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_WORKER", json.dumps({"raise": "RuntimeError"}))
+    wanted = TrainRequest(dataset=str(data.path), run=str(tmp_path / "run"), model=MODEL)
+    info = RunInfo(backend="tfod", request=wanted, dataset_fingerprint="", leaks=[])
+    with (
+        pytest.raises(TlxError, match="failed: RuntimeError") as caught,
+        Run.beginning(tmp_path / "run", info),
+    ):
+        backend.train(wanted, Context())
+    assert not (tmp_path / "run").exists()
+    log = tmp_path / "run.log"
+    assert caught.value.hint == f"Everything it printed: {log}"
+    assert "RuntimeError" in log.read_text()

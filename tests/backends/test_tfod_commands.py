@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -233,7 +234,58 @@ def test_interrupted_and_resumed_without_an_orphan(trained: Trained) -> None:
     assert ended["step"] > last["step"]
 
 
-def worker_processes(folder: Path) -> list[str]:
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
+def test_a_killed_worker_loses_no_checkpoint(trained: Trained) -> None:
+    process = subprocess.Popen(
+        [*COMMAND, "train", str(trained.dataset), *MODEL, *SMALL, "--weights", "none",
+         "--epochs", "200", "-o", "killed"],
+        cwd=trained.folder, env=trained.variables, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    last = trained.folder / "killed" / "checkpoints" / "last.json"
+    while not last.is_file():
+        assert process.poll() is None
+        time.sleep(0.2)
+    (worker,) = worker_processes(trained.folder)
+    os.kill(worker, signal.SIGKILL)
+    _, told = process.communicate()
+    told = " ".join(told.split())
+    assert process.returncode == 1
+    assert "was killed by the signal SIGKILL, most likely because memory ran out" in told
+    assert "The last whole checkpoint is kept. Go on with: tlx train --resume" in told
+    step = json.loads(last.read_text())["step"]
+    trained.tlx("train", "--resume", "killed", "--epochs", step // 3 + 1)
+    assert json.loads(last.read_text())["step"] == step // 3 * 3 + 3
+    assert not list(last.parent.glob("*.part"))
+
+
+def test_what_is_damaged_is_said_and_lost_for_nobody(trained: Trained) -> None:
+    run = trained.folder / "long"
+    trained.tlx("train", trained.dataset, *MODEL, *SMALL, "--weights", "none", "--epochs", 1,
+                "-o", run)  # fmt: skip
+    (record,) = (trained.folder / "data" / "records").glob("*/train.record")
+    damaged = bytearray(record.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    record.write_bytes(damaged)
+    told = trained.tlx("train", "--resume", run, "--epochs", 2, code=3)
+    assert "was damaged and has been deleted; it is only a copy" in told
+    trained.tlx("train", "--resume", run, "--epochs", 2)
+    last = json.loads((run / "checkpoints" / "last.json").read_text())
+    assert last["step"] == 6
+    prefix = run / "checkpoints" / last["prefix"]
+    # TensorFlow names a checkpoint by what its files have in common.
+    again = ["train", trained.dataset, *MODEL, *SMALL, "--epochs", 1, "-o", "again", "--overwrite"]
+    assert "Weights from" in trained.tlx(*again, "--weights", prefix)
+    weights = prefix.with_name(f"{prefix.name}.data-00000-of-00001")
+    weights.write_bytes(weights.read_bytes()[:-1000])
+    predict = ["predict", run, "lamps.tlx-images/test", "--checkpoint", "last", "-o", "none"]
+    resume = ["train", "--resume", run, "--epochs", 3]
+    for command in (resume, [*again, "--weights", prefix], predict):
+        assert "the checkpoint is cut off or damaged" in trained.tlx(*command, code=3)
+    # A failed replacement leaves what it was to replace.
+    assert (trained.folder / "again" / "checkpoints" / "last.json").is_file()
+
+
+def worker_processes(folder: Path) -> list[int]:
     """Workers that run for something below a folder: none may be left."""
     found = []
     for entry in Path("/proc").iterdir():
@@ -243,7 +295,7 @@ def worker_processes(folder: Path) -> list[str]:
         except OSError:
             continue
         if cwd == folder and "worker_protocol" in command:
-            found.append(command)
+            found.append(int(entry.name))
     return found
 
 

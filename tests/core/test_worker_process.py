@@ -87,6 +87,7 @@ def do_segfault(job, channel):
 
 
 def do_killed(job, channel):
+    print("nothing to do with it", file=sys.stderr, flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -179,7 +180,7 @@ def test_events_come_as_sent_and_prints_do_not_disturb(start: Any, tmp_path: Pat
         ("exception", TlxError, "failed: ValueError: shapes (3,) and (4,) are no match Every"),
         ("full", TlxError, "no space left on the disk"),
         ("segfault", TlxError, "killed by the signal SIGSEGV. It said last: the real reason"),
-        ("killed", TlxError, "SIGKILL, most likely because memory ran out"),
+        ("killed", TlxError, "SIGKILL, most likely because memory ran out. Every"),
         ("exit", TlxError, "ended without a result (exit code 7)"),
         ("absent", TlxError, "KeyError: 'do_absent'"),
     ],

@@ -23,7 +23,7 @@ from tlx_backends.tensorflow.worker.garden.models import GardenModel, garden_mod
 
 _MOST_BOXES = 5000
 _SETTINGS = (
-    "depth_multiplier", "feature_depth", "head_layers", "proposals", "restore", "parallel_input"
+    "depth_multiplier", "feature_depth", "head_layers", "proposals", "restore"
 )  # fmt: skip
 
 

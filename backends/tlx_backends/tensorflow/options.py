@@ -41,8 +41,6 @@ without it a short training exports a network that finds nothing."
     "Epochs between validations; the last epoch is always validated."
     patience: int = 0
     "Stop after so many validations without a better one; 0 never stops early."
-    parallel_input: bool = False
-    "Read records with several threads; a resumed training then ends with slightly other weights."
     threads: int | None = None
     "Threads of TensorFlow on the CPU. None: its own choice."
 

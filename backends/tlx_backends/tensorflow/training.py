@@ -19,6 +19,7 @@ from tlx.api import Environment, TrainRequest, TrainResult
 from tlx.context import Context
 from tlx.dataset import Dataset
 from tlx.errors import DataError, TlxError, UsageError
+from tlx.runs import WORKER_LOG
 from tlx.samples import Sample, Samples, load_samples
 from tlx.validation import FoundBoxes, validation_scores
 from tlx.worker_process import Worker, WorkerEvent
@@ -109,7 +110,7 @@ class Training:
         python = environments.require(self.environment, self.backend)
         prepared = self._prepare()
         owner = f"the worker of the backend {self.backend!r}"
-        log = self.run_folder / "worker.log"
+        log = self.run_folder / WORKER_LOG
         self._epoch_began = time.monotonic()
         with Worker(python, self.environment.worker, prepared, log=log, owner=owner) as worker:
             try:

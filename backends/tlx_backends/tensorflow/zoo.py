@@ -14,6 +14,7 @@ import tarfile
 import tempfile
 import urllib.error
 import urllib.request
+import zipfile
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -109,15 +110,19 @@ def find(name: str, published: tuple[str, ...], context: Context, *, download: b
     if index.is_file():
         prefix = index.with_suffix("")
         return Weights(str(prefix), "checkpoint", str(path), config=_config_beside(prefix.parent))
+    # PyTorch's files are ZIP archives, but for the oldest.
+    other = path.suffix in {".pt", ".pth"} or zipfile.is_zipfile(path)
+    kind = "a file of PyTorch" if other and path.is_file() else "no checkpoint of TensorFlow"
     raise UsageError(
-        f"{path} is no checkpoint of TensorFlow (ckpt-0.index), no folder and no archive "
-        "(.tar.gz) that holds one."
+        f"{path} is {kind}; this backend starts from a checkpoint of TensorFlow "
+        "(ckpt-0.index), a folder or an archive (.tar.gz) that holds one, or an earlier run."
     )
 
 
 def _folder(path: Path) -> Weights:
     """A run of ours, an unpacked archive, or a folder with a checkpoint."""
     if (path / "request.json").is_file():
+        _require_tensorflow(path)
         found = checkpoints.read(path)
         config = path / "pipeline.config"
         return Weights(
@@ -137,6 +142,21 @@ def _folder(path: Path) -> Weights:
     raise UsageError(
         f"{path} holds no checkpoint: looked for *.index in it and in its folder checkpoint/."
     )
+
+
+def _require_tensorflow(run: Path) -> None:
+    """Refuse a run of a backend whose weights are none of TensorFlow's."""
+    best = run / "checkpoints" / "best.json"
+    try:
+        backend = json.loads((run / "request.json").read_bytes()).get("backend")
+    except (OSError, ValueError, AttributeError) as error:
+        raise DataError("is no run that tlx wrote.", place=run) from error
+    if backend is not None and not best.is_file():
+        raise UsageError(
+            f"{run} is a run of the backend {backend!r} without a checkpoint of TensorFlow.",
+            hint="Start from a run of a TensorFlow backend, from published weights (default), or "
+            "from random ones (none).",
+        )
 
 
 def _config_beside(folder: Path) -> str | None:

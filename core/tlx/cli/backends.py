@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from dataclasses import asdict
@@ -148,7 +149,7 @@ def _install(screen: Screen, name: str, python: Path | None, *, yes: bool) -> No
     environment = _environment(name)
     context = make_context()
     if python is not None:
-        if not python.is_file():
+        if not (python.is_file() and os.access(python, os.X_OK)):
             raise UsageError(
                 f"{python} is no Python interpreter.",
                 hint="Give the path of one, such as ENVIRONMENT/bin/python.",

@@ -70,7 +70,7 @@ def register(app: App, arguments: list[str], screen: Screen) -> None:
             on_error: fail or skip: what an unreadable image does.
         """
         del flags
-        view = TrainingView(screen)
+        view = TrainingView(screen, resume)
         base = make_context(on_error=on_error, seed=seed, workers=workers)  # type: ignore[arg-type]
         context = Context(
             progress=base.progress, issues=base.issues, emit=view, seed=seed, workers=workers

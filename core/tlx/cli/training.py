@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from tlx.cli.screen import Screen, number
 from tlx.context import Event
-from tlx.errors import Interrupted
+from tlx.errors import Interrupted, TlxError
 
 
 class TrainingView:
@@ -16,10 +16,13 @@ class TrainingView:
 
     Args:
         screen: Where to speak.
+        resumed: The run that is gone on with.
     """
 
-    def __init__(self, screen: Screen) -> None:
+    def __init__(self, screen: Screen, resumed: Path | None = None) -> None:
         self.screen = screen
+        self.resumed = resumed
+        self._begun = False
         self.checkpoint: Path | None = None
         self._bar: Any = None
         self._task: Any = None
@@ -34,12 +37,20 @@ class TrainingView:
         trace: TracebackType | None,
     ) -> None:
         self._close()
-        if isinstance(error, KeyboardInterrupt) and self.checkpoint is not None:
-            run = self.checkpoint.parent.parent
+        run = None if self.checkpoint is None else self.checkpoint.parent.parent
+        # Its checkpoint may be what is wrong; if the process died, it is not.
+        if run is None and self._begun and type(error) in {TlxError, KeyboardInterrupt}:
+            run = self.resumed
+        if run is None:
+            return
+        go_on = f"Go on with: tlx train --resume {run}"
+        if isinstance(error, KeyboardInterrupt):
             raise Interrupted(
-                "interrupted; the last whole checkpoint is kept.",
-                hint=f"Go on with: tlx train --resume {run}",
+                "interrupted; the last whole checkpoint is kept.", hint=go_on
             ) from None
+        if isinstance(error, TlxError):
+            kept = f"The last whole checkpoint is kept. {go_on}"
+            error.hint = kept if error.hint is None else f"{error.hint}\n  {kept}"
 
     def __call__(self, event: Event) -> None:
         """Show one event; kinds that are not known are for the files only."""
@@ -59,6 +70,7 @@ class TrainingView:
         self.checkpoint = Path(event["path"])
 
     def _show_start(self, event: Event) -> None:
+        self._begun = True
         self.screen.note(f"training {event['model']}")
 
     def _show_restored(self, event: Event) -> None:

@@ -23,7 +23,7 @@ Events = list[dict[str, Any]]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that take an hour run only where TLX_NIGHTLY asks for them."""
+    """Tests of the largest networks run only where TLX_NIGHTLY asks for them."""
     if os.environ.get("TLX_NIGHTLY"):
         return
     for item in items:

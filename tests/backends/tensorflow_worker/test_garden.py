@@ -12,6 +12,7 @@ import pytest
 
 from tlx.dataset import Dataset
 from tlx.errors import TlxError, UsageError
+from tlx_backends.tensorflow.worker.garden.models import MODELS
 
 Events = list[dict[str, Any]]
 Drive = Callable[..., Events]
@@ -120,3 +121,21 @@ def test_what_cannot_be_is_said(
     records = {"prefix": str(lamps[1] / "train.record"), "name": "records"}
     with pytest.raises(TlxError, match="is no checkpoint of TensorFlow"):
         run_worker(train_job(**MODEL, weights=records))
+
+
+@pytest.mark.nightly
+@pytest.mark.slow
+@pytest.mark.parametrize("model", MODELS, ids=lambda m: m.name)
+def test_every_network_builds_learns_and_detects(
+    model: Any, train_job: Callable[..., dict[str, Any]], run_worker: Drive
+) -> None:
+    job = train_job(backend="tfvision", model=model.name, size=[model.multiple] * 2, settings={},
+                    batch_size=2, steps=1, steps_to_score=1)  # fmt: skip
+    events = run_worker(job)
+    (built,) = of(events, "model")
+    assert built["parameters"] == pytest.approx(model.parameters * 1e6, rel=0.03)
+    (step,) = of(events, "step")
+    assert math.isfinite(step["loss"])
+    assert step["loss"] > 0
+    assert [e["step"] for e in of(events, "validated")] == [0, 1]
+    assert {e["image"] for e in of(events, "detections")} == set(range(6))

@@ -110,12 +110,20 @@ def compare_with_tlx(events: Events, dataset: Dataset) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("model", "size", "proposals"),
+    # The second chooses by chance which of 1,728 anchors and of 128 proposals it learns from.
+    [("ssd_mobilenet_v2_fpnlite", 64, None), ("faster_rcnn_resnet50_v1", 192, 128)],
+)
 def test_a_training_that_was_broken_off_ends_with_the_same_weights(
-    run_worker: Drive, train_job: Make
+    run_worker: Drive, train_job: Make, model: str, size: int, proposals: int | None
 ) -> None:
-    whole = train_job("whole", steps=10, steps_to_score=5)
+    changes = {"model": model, "size": [size, size], "steps": 10, "steps_to_score": 5,
+               "augmentation": {"flip": True, "scale_jitter": 0.3}}  # fmt: skip
+    whole, broken = (train_job(name, **changes) for name in ("whole", "broken"))
+    for job in (whole, broken):
+        job["settings"] = {**job["settings"], "proposals": proposals}
     run_worker(whole)
-    broken = train_job("broken", steps=10, steps_to_score=5)
     # In the second or third pass over the records, which has four steps.
     events = run_worker(broken, until=lambda e: e["ev"] == "validated" and e["step"] == 5)
     kept = json.loads(pointer(broken).read_text())

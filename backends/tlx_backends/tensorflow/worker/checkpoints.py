@@ -7,10 +7,12 @@ name and renamed, a pointer is replaced at once, and folders that no pointer nam
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,9 +92,9 @@ class Checkpoints:
     """Writes the checkpoints of one run.
 
     Args:
-        folder: The run's ``checkpoints`` folder. checkpoint: A ``tf.train.Checkpoint`` with step,
-        model and optimizer, as the API's loop makes
-            it, so that its exporter and evaluation read ours.
+        folder: The run's ``checkpoints`` folder.
+        checkpoint: A ``tf.train.Checkpoint`` with step, model and optimizer, as the API's loop
+            makes it, so that its exporter and evaluation read ours.
         described: Backend, model, classes and settings for the pointer files.
     """
 
@@ -131,7 +133,7 @@ class Checkpoints:
                 "failed",
                 f"the checkpoint of step {step} cannot be written: {error.strerror or error}.",
                 place=str(self._folder),
-                hint="Make room on the disk, then go on with tlx train --resume.",
+                hint="Make room on the disk.",
             ) from error
         self._sweep()
         return {name: self._folder / f"{name}.json" for name in names}
@@ -147,7 +149,7 @@ class Checkpoints:
             manager.save(checkpoint_number=step)
         except tf.errors.OpError as error:
             shutil.rmtree(partial, ignore_errors=True)
-            raise OSError(str(error).splitlines()[0]) from error
+            raise OSError(_reason(error)) from error
         partial.rename(folder)
 
     def _sweep(self) -> None:
@@ -157,6 +159,50 @@ class Checkpoints:
         for folder in self._folder.glob("step-*"):
             if folder.name not in named:
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def restore_all(checkpoint: Any, prefix: str | None) -> None:
+    """Take everything from a checkpoint of the same training; nothing where there is none.
+
+    Raises:
+        WorkerError: If it is of another training, or damaged.
+    """
+    if prefix is None:
+        return
+    with whole(prefix, "Start a new run with --weights set to this one: it takes the best one."):
+        try:
+            checkpoint.restore(prefix).assert_existing_objects_matched()
+        except (AssertionError, ValueError) as error:
+            raise WorkerError(
+                "data",
+                "the last checkpoint does not fit this training any more.",
+                place=prefix,
+                hint="Start a new run with --weights set to the old one.",
+            ) from error
+
+
+@contextlib.contextmanager
+def whole(prefix: str, hint: str = "Copy or fetch it again: its files belong together."
+          ) -> Iterator[None]:  # fmt: skip
+    """Say which checkpoint cannot be read to its end.
+
+    Raises:
+        WorkerError: If a file ends too early, or its check sum is wrong.
+    """
+    import tensorflow as tf
+
+    try:
+        yield
+    except (IndexError, tf.errors.OpError) as error:
+        raise WorkerError(
+            "data", "the checkpoint is cut off or damaged.", place=prefix, hint=hint
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    """What the system said, without TensorFlow's nodes and names of temporary files."""
+    line = str(error).splitlines()[0]
+    return re.sub(r"\s*\[Op:\w+\]$", "", line).rpartition("; ")[2]
 
 
 def digest(prefix: Path) -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.metadata
 import logging
 import os
 import platform
+import sys
 import time
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tlx.worker_protocol import Channel, WorkerError
@@ -40,20 +43,13 @@ def run(job: Mapping[str, Any], channel: Channel) -> Mapping[str, Any]:
     if kind not in _KINDS:
         raise WorkerError("failed", f"the worker knows no job {kind!r}.")
     started = time.monotonic()
-    prepare(job)
+    with explained_imports():
+        prepare(job)
     channel.emit("ready", versions=versions(), seconds=round(time.monotonic() - started, 2))
     module, function = _KINDS[kind]
     entry = getattr(importlib.import_module(f".{module}", __package__), function)
-    from tensorflow.errors import DataLossError
-
     try:
         result: Mapping[str, Any] = entry(job, channel)
-    except DataLossError as error:
-        raise WorkerError(
-            "data",
-            f"a record or a checkpoint is damaged: {str(error).splitlines()[0]}.",
-            hint="Run it again: tlx writes records that are damaged anew.",
-        ) from error
     except ValueError as error:
         # What the modules that know no channel explain by themselves (sizes, names, keys); other
         # libraries' keep their traceback.
@@ -70,10 +66,29 @@ def _is_ours(error: BaseException) -> bool:
     return trace is not None and trace.tb_frame.f_globals.get("__package__") == __package__
 
 
+@contextlib.contextmanager
+def explained_imports() -> Iterator[None]:
+    """Say what is missing in a Python that is not the backend's.
+
+    Raises:
+        WorkerError: If a module cannot be imported.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise WorkerError(
+            "failed",
+            f"{sys.executable} cannot import what the backend needs: {error}.",
+            hint="Install the backend's packages there, or let tlx make an environment of its own: "
+            "tlx backends install tfod",
+        ) from error
+
+
 def prepare(job: Mapping[str, Any]) -> None:
     """Import TensorFlow and the API, mended, on the devices of the job."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    from . import devices, shims
+    quiet_warnings()
+    from . import chance, devices, shims
 
     shims.apply()
     devices.choose(
@@ -85,7 +100,14 @@ def prepare(job: Mapping[str, Any]) -> None:
     from . import patches
 
     patches.apply()
+    chance.install()
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
+
+
+def quiet_warnings() -> None:
+    """Leave out of the log what is known and meant: an error should stand there alone."""
+    for text in (".*set_learning_phase.* is deprecated", "Seed .* from outer graph might be"):
+        warnings.filterwarnings("ignore", text)
 
 
 def versions() -> dict[str, str]:

@@ -12,7 +12,7 @@ from tlx.worker_protocol import Cancelled, Channel, WorkerError
 from . import images as image_files
 from .checkpoints import Checkpoints
 from .network import Detector
-from .records_input import Batches
+from .records_input import Passes
 from .scalars import Scalars
 from .stepping import Stepper
 
@@ -42,7 +42,7 @@ class Loop:
 
     stepper: Stepper
     detector: Detector
-    batches: Batches
+    batches: Passes
     checkpoints: Checkpoints
     scalars: Scalars
     channel: Channel
@@ -139,7 +139,8 @@ class Loop:
         self.state = dict(reply.get("state") or {})
         metrics = {f"val/{k}": v for k, v in (reply.get("metrics") or {}).items()}
         self.scalars.write(step, {k: v for k, v in metrics.items() if isinstance(v, float)})
-        self._save(step, ["last", "best"] if reply.get("best") else ["last"])
+        # In this order: a last checkpoint that knows of a best one comes after it.
+        self._save(step, ["best", "last"] if reply.get("best") else ["last"])
         self.channel.emit("phase", name="train")
         return bool(reply.get("stop"))
 

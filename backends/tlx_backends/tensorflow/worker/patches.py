@@ -69,31 +69,8 @@ def _legacy_resnet() -> None:
     resnet_v1.resnet = resnet
 
 
-def _seeded_crops() -> None:
-    """Let random crops follow the seed, as every other augmentation does.
-
-    TensorFlow 1's ``sample_distorted_bounding_box`` hands its missing seeds to the kernel without
-    asking for the global one, and the kernel takes that as a wish for chance.
-    """
-    from object_detection.core import preprocessor
-
-    image = preprocessor.tf.image
-    original = image.sample_distorted_bounding_box
-    if getattr(original, "is_seeded", False):
-        return
-
-    def seeded(*arguments: Any, **keywords: Any) -> Any:
-        if not keywords.get("seed") and not keywords.get("seed2"):
-            keywords["seed"], keywords["seed2"] = preprocessor.tf.get_seed(None)
-        return original(*arguments, **keywords)
-
-    seeded.is_seeded = True  # type: ignore[attr-defined]
-    image.sample_distorted_bounding_box = seeded
-
-
 def apply() -> None:
     """Correct the imported API."""
     _per_category_metrics()
     _no_download()
     _legacy_resnet()
-    _seeded_crops()

@@ -1,9 +1,10 @@
 """Batches of the training records, made by the API's own decoder, augmentation and padding.
 
-Only the reading around them is ours. The API reads with 16 calls in parallel whose random numbers
-race, so no two of its trainings see the same images. Here each pass over the records has an order
-of its own that is a function of the seed, one thread augments, and a training that goes on in the
-middle of a pass skips what it has seen: it ends with the weights of an unbroken one.
+Only the reading around them is ours. The API's order and its random numbers depend on who comes
+first among its threads, so no two of its trainings see the same images. Here the order of each pass
+over the records is a function of the seed, and what is done to an image a function of the seed and
+of its place in that order: a training that goes on in the middle of a pass begins to read there,
+and ends with the weights of an unbroken one.
 """
 
 from __future__ import annotations
@@ -13,59 +14,145 @@ from typing import Any
 
 from tlx.worker_protocol import WorkerError
 
+from . import chance
+
 _READ_BUFFER = 8 << 20
 _SHUFFLED = 256
-_DECODED = 16
+_READY = 2
 # More than any training has passes.
 _SEED_STEP = 1_000_003
 
 
-def ordered_records(files: Sequence[str], size: int, seed: int, number: Any) -> Any:
-    """Serialized records in an order that is a function of the seed and of the pass.
+class Passes:
+    """Training batches, pass after pass, for ever.
 
     Args:
         files: Record files.
-        size: How many records are mixed at a time.
-        seed: Root of the order.
-        number: Variable with the number of the pass.
+        example: From a serialized record to what the network learns from.
+        batch_size: Images per batch.
+        steps_per_pass: Batches in one pass; what the files lack for the last one comes from a
+            second round over them.
+        seed: Root of order and augmentation, not negative.
+        strategy: Distributes the batches over replicas.
+        shuffled: How many records are mixed at a time.
     """
-    import tensorflow as tf
 
-    # The number is read when an iterator starts, so one pipeline serves all passes. Random
-    # operations behind it start anew with every iterator.
-    passes = tf.data.Dataset.from_tensors(0).map(lambda _: number.read_value())
-    return passes.flat_map(
-        lambda which: tf.data.TFRecordDataset(files, buffer_size=_READ_BUFFER).shuffle(
-            size, seed=which + seed * _SEED_STEP, reshuffle_each_iteration=False
-        )
-    )
-
-
-def _reading(seed: int, number: Any, *, parallel: bool) -> Callable[..., Any]:
-    """A stand-in for the API's dataset builder, with its arguments."""
-
-    def dataset(
-        reader: Any,
-        transform_input_data_fn: Any = None,
-        batch_size: int = 1,
-        **_unused: Any,
-    ) -> Any:
+    def __init__(
+        self,
+        files: Sequence[str],
+        example: Callable[[Any], Any],
+        *,
+        batch_size: int,
+        steps_per_pass: int,
+        seed: int,
+        strategy: Any,
+        shuffled: int = _SHUFFLED,
+    ) -> None:
         import tensorflow as tf
-        from object_detection.builders import decoder_builder
 
-        decoder = decoder_builder.build(reader)
-        files = sorted(_expanded(reader.tf_record_input_reader.input_path))
-        size = reader.shuffle_buffer_size or _SHUFFLED
-        records = ordered_records(files, size, seed, number)
-        calls = tf.data.AUTOTUNE if parallel else None
-        found = records.map(decoder.decode, num_parallel_calls=calls)
-        if transform_input_data_fn is not None:
-            # Decoding goes on while an earlier image is transformed; the order stays.
-            found = found.prefetch(_DECODED).map(transform_input_data_fn, num_parallel_calls=calls)
-        # A pass takes its number of steps from this; the last batch is filled from a second round.
-        return found.repeat().batch(batch_size, drop_remainder=True).prefetch(2)
+        # Not 0: TensorFlow compares a pair of zeros with the seeds of the shuffle, and one of them
+        # is a tensor here.
+        tf.random.set_seed(seed + 1)
+        self._files = sorted(files)
+        self._example = example
+        self._batch_size = batch_size
+        self._steps = steps_per_pass
+        self._seed = seed
+        self._strategy = strategy
+        self._shuffled = shuffled
 
-    return dataset
+    def following(self, step: int) -> Iterator[Any]:
+        """Batches from the one after ``step`` on."""
+        import tensorflow as tf
+
+        first, seen = divmod(step, self._steps)
+
+        # Both libraries are written for graphs, so autograph has nothing to rewrite in them;
+        # without it the pipeline is there in a tenth of the time.
+        @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
+        def remaining(number: Any) -> Any:
+            begun = tf.where(number == first, tf.constant(seen, tf.int64), 0)
+            return self._one_pass(number, begun)
+
+        # One pipeline for all passes: to start another takes as long as several steps, and this
+        # one begins to read the next pass while the last batches of a pass are learned from.
+        passes = tf.data.Dataset.range(first, tf.int64.max)
+        dataset = passes.flat_map(remaining).prefetch(_READY)
+        if self._strategy.num_replicas_in_sync > 1:
+            dataset = self._strategy.experimental_distribute_dataset(dataset)
+        yield from dataset
+
+    def _one_pass(self, number: Any, begun: Any) -> Any:
+        """The batches of a pass but for the first ``begun``; both are scalar int64 tensors."""
+        import tensorflow as tf
+
+        images = self._steps * self._batch_size
+        read = tf.data.TFRecordDataset(self._files, buffer_size=_READ_BUFFER)
+        ordered = read.shuffle(
+            self._shuffled, seed=number + self._seed * _SEED_STEP, reshuffle_each_iteration=False
+        )
+        # Counted from the first pass on, so that no two passes do the same to an image.
+        positions = tf.data.Dataset.range(number * images, (number + 1) * images)
+        numbered = tf.data.Dataset.zip((positions, ordered.repeat()))
+
+        def made(position: Any, record: Any) -> Any:
+            with chance.drawn_from(self._seed, "image", position):
+                return self._example(record)
+
+        return (
+            numbered.skip(begun * self._batch_size)
+            .map(made, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+            .batch(self._batch_size, drop_remainder=True)
+        )
+
+
+class Batches(Passes):
+    """The training batches of a configuration.
+
+    Args:
+        config: The configuration message.
+        model: Its network, for preprocessing.
+        seed: Root of order and augmentation, not negative.
+        steps_per_pass: Batches in one pass.
+        strategy: Distributes the batches over replicas.
+    """
+
+    def __init__(
+        self, config: Any, model: Any, *, seed: int, steps_per_pass: int, strategy: Any
+    ) -> None:
+        reader = config.train_input_reader
+        super().__init__(
+            _expanded(reader.tf_record_input_reader.input_path),
+            _example(config, model),
+            batch_size=config.train_config.batch_size,
+            steps_per_pass=steps_per_pass,
+            seed=seed,
+            strategy=strategy,
+            shuffled=reader.shuffle_buffer_size or _SHUFFLED,
+        )
+
+
+def _example(config: Any, model: Any) -> Callable[[Any], Any]:
+    """What the API does to one record before it makes batches: decode, augment, resize, pad."""
+    from object_detection import inputs
+    from object_detection.builders import decoder_builder
+
+    decoder = decoder_builder.build(config.train_input_reader)
+    builders = inputs.INPUT_BUILDER_UTIL_MAP
+    original = builders["dataset_build"]
+    # The API hands its transformation to this function and to nobody else.
+    builders["dataset_build"] = _transformation
+    try:
+        transform = inputs.train_input(
+            config.train_config, config.train_input_reader, config.model, model=model
+        )
+    finally:
+        builders["dataset_build"] = original
+    return lambda record: transform(decoder.decode(record))
+
+
+def _transformation(_reader: Any, transform_input_data_fn: Any, **_others: Any) -> Any:
+    return transform_input_data_fn
 
 
 def _expanded(patterns: Sequence[str]) -> list[str]:
@@ -79,61 +166,3 @@ def _expanded(patterns: Sequence[str]) -> list[str]:
             hint="Run the training again: tlx writes records that are missing.",
         )
     return found
-
-
-class Batches:
-    """The training batches of a configuration, pass after pass.
-
-    Args:
-        config: The configuration message.
-        model: Its network, for preprocessing.
-        seed: Root of order and augmentation, not negative.
-        parallel: Augment in several threads; the order of random numbers is then not repeatable.
-        steps_per_pass: Batches in one pass.
-        strategy: Distributes the batches over replicas.
-    """
-
-    def __init__(
-        self,
-        config: Any,
-        model: Any,
-        *,
-        seed: int,
-        parallel: bool,
-        steps_per_pass: int,
-        strategy: Any,
-    ) -> None:
-        import tensorflow as tf
-        from object_detection import inputs
-
-        self._pass = tf.Variable(0, dtype=tf.int64, trainable=False)
-        # Operations inside the pipeline take their seeds from here. It must not be 0: TensorFlow
-        # compares a pair of zeros with the seeds of the shuffle, of which ours is a tensor.
-        tf.random.set_seed(seed + 1)
-        builders = inputs.INPUT_BUILDER_UTIL_MAP
-        original = builders["dataset_build"]
-        builders["dataset_build"] = _reading(seed, self._pass, parallel=parallel)
-        try:
-            self._dataset = inputs.train_input(
-                config.train_config, config.train_input_reader, config.model, model=model
-            )
-        finally:
-            builders["dataset_build"] = original
-        self._steps = steps_per_pass
-        self._strategy = strategy
-
-    def following(self, step: int) -> Iterator[Any]:
-        """Batches from the one after ``step`` on, for ever."""
-        number, skipped = divmod(step, self._steps)
-        while True:
-            self._pass.assign(number)
-            yield from self._one_pass(skipped)
-            number, skipped = number + 1, 0
-
-    def _one_pass(self, skipped: int) -> Iterator[Any]:
-        dataset = self._dataset.take(self._steps)
-        if skipped:
-            dataset = dataset.skip(skipped)
-        if self._strategy.num_replicas_in_sync > 1:
-            dataset = self._strategy.experimental_distribute_dataset(dataset)
-        yield from dataset

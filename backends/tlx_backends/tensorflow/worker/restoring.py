@@ -17,6 +17,7 @@ from typing import Any, Literal
 from tlx.worker_protocol import WorkerError
 
 from . import network
+from .checkpoints import whole
 
 Restore = Literal["body", "body+boxes", "all"]
 PARTS = ("backbone", "neck", "proposals", "tower", "boxes", "classes")
@@ -144,7 +145,8 @@ def matches(model: Any, prefix: str) -> tuple[Any, dict[int, str]]:
             hint="Take the TensorFlow 2 archive of the same network; tlx models lists them.",
         )
     graph = trackable_object_graph_pb2.TrackableObjectGraph()
-    graph.ParseFromString(reader.get_tensor(_GRAPH_KEY))
+    with whole(prefix):
+        graph.ParseFromString(reader.get_tensor(_GRAPH_KEY))
     root = {child.local_name: child.node_id for child in graph.nodes[0].children}
     if "model" not in root:
         raise WorkerError(
@@ -204,7 +206,8 @@ def restore(
         if row.part not in _TAKEN[choice] or key is None:
             row.new += 1
         elif row.part == "classes":
-            old = reader.get_tensor(key)
+            with whole(source.prefix):
+                old = reader.get_tensor(key)
             value = _moved(variable, old, classes, origins, source.classes)
             same = value is old
             row.restored += same
@@ -213,7 +216,8 @@ def restore(
             if value is not None:
                 planned.append((variable, value))
         elif list(shapes[key]) == variable.shape.as_list():
-            planned.append((variable, reader.get_tensor(key)))
+            with whole(source.prefix):
+                planned.append((variable, reader.get_tensor(key)))
             row.restored += 1
         else:
             row.new += 1
@@ -241,7 +245,6 @@ def _require_enough(backbone: Row, source: Source) -> None:
         "usage",
         f"{source.name} is of another network: {backbone.restored} of its backbone's "
         f"{backbone.restored + backbone.new} variables fit, so nothing would be learned from it.",
-        place=source.prefix,
         hint="Choose the --model that the weights were trained with.",
     )
 

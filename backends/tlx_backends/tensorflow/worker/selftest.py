@@ -63,7 +63,9 @@ class _Subject:
         import tensorflow as tf
 
         self.model = network.build(self.config)
-        self.stepper = stepping.Stepper(self.model, self.config, tf.distribute.get_strategy())
+        self.stepper = stepping.Stepper(
+            self.model, self.config, tf.distribute.get_strategy(), seed=0
+        )
         with _untraced():
             losses = self.stepper(_noise())
         return f"loss {float(losses['Loss/total_loss']):.3f}"

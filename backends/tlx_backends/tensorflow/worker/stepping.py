@@ -12,15 +12,17 @@ class Stepper:
         model: The network, built; what is frozen is frozen already.
         config: Its configuration.
         strategy: Where it runs; the constructor is called in its scope.
+        seed: Root of what is left to chance in a step: the examples that Faster R-CNN learns from.
     """
 
-    def __init__(self, model: Any, config: Any, strategy: Any) -> None:
+    def __init__(self, model: Any, config: Any, strategy: Any, *, seed: int) -> None:
         import tensorflow as tf
         from object_detection.builders import optimizer_builder
 
         self._model = model
         self._config = config.train_config
         self._strategy = strategy
+        self._seed = seed
         self.step = tf.Variable(
             0,
             trainable=False,
@@ -73,13 +75,14 @@ class Stepper:
         import tensorflow as tf
         from object_detection import model_lib, model_lib_v2
 
+        from . import chance
         from .network import set_training
 
         set_training(self._model, active=True)
         unstacked = model_lib.unstack_batch(
             labels, unpad_groundtruth_tensors=self._config.unpad_groundtruth_tensors
         )
-        with tf.GradientTape() as tape:
+        with chance.drawn_from(self._seed, "step", self.step), tf.GradientTape() as tape:
             losses, _ = model_lib_v2._compute_losses_and_predictions_dicts(
                 self._model,
                 features,

@@ -8,7 +8,7 @@ from typing import Any
 from tlx.worker_protocol import WorkerError
 
 from . import network, pipeline_config
-from .checkpoints import Pointer
+from .checkpoints import Pointer, whole
 
 
 def config_of(pointer: Pointer) -> Any:
@@ -44,9 +44,10 @@ def load(path: str) -> tuple[Pointer, Any, Any]:
     config = config_of(pointer)
     model = network.build(config)
     try:
-        status = tf.train.Checkpoint(model=model).restore(str(pointer.prefix)).expect_partial()
-        status.assert_existing_objects_matched()
-    except (AssertionError, ValueError, tf.errors.OpError) as error:
+        with whole(str(pointer.prefix)):
+            status = tf.train.Checkpoint(model=model).restore(str(pointer.prefix)).expect_partial()
+            status.assert_existing_objects_matched()
+    except (AssertionError, ValueError) as error:
         raise WorkerError(
             "data",
             f"the checkpoint of step {pointer.step} does not belong to its pipeline.config.",

@@ -14,7 +14,7 @@ from typing import Any
 from tlx.worker_protocol import Channel, WorkerError
 
 from . import configuring, devices, network, restoring
-from .checkpoints import Checkpoints
+from .checkpoints import Checkpoints, restore_all
 from .loop import Loop
 from .records_input import Batches
 from .scalars import Scalars
@@ -38,7 +38,8 @@ def train(job: Mapping[str, Any], channel: Channel) -> dict[str, Any]:
     config = found.message
     configuring.write(config, run)
     strategy = devices.strategy(int(job["batch_size"]), mirrored=bool(job.get("mirrored")))
-    tf.keras.utils.set_random_seed(int(job.get("seed") or 0))
+    seed = int(job.get("seed") or 0)
+    tf.keras.utils.set_random_seed(seed)
     channel.emit("phase", name="build")
     with strategy.scope():
         model = network.build(config)
@@ -49,7 +50,7 @@ def train(job: Mapping[str, Any], channel: Channel) -> dict[str, Any]:
                          "averages of a short training")  # fmt: skip
         if job.get("freeze") == "backbone":
             network.freeze_backbone(model)
-        stepper = Stepper(model, config, strategy)
+        stepper = Stepper(model, config, strategy, seed=seed)
     channel.emit(
         "model",
         variables=len(model.variables),
@@ -58,12 +59,11 @@ def train(job: Mapping[str, Any], channel: Channel) -> dict[str, Any]:
     )
     channel.emit("restored", **restored)
     checkpoint = tf.train.Checkpoint(step=stepper.step, model=model, optimizer=stepper.optimizer)
-    _resume(job, checkpoint)
+    restore_all(checkpoint, (job.get("resume") or {}).get("prefix"))
     batches = Batches(
         config,
         model,
-        seed=int(job.get("seed") or 0),
-        parallel=bool((job.get("settings") or {}).get("parallel_input")),
+        seed=seed,
         steps_per_pass=int(job["steps_per_epoch"]),
         strategy=strategy,
     )
@@ -125,21 +125,3 @@ def _begin(job: Mapping[str, Any], model: Any, channel: Channel) -> dict[str, An
         "rows": [row.plain() for row in found.rows],
         "classes": [{"class": name, "from": old} for name, old in found.classes.items()],
     }
-
-
-def _resume(job: Mapping[str, Any], checkpoint: Any) -> None:
-    resume = job.get("resume")
-    if not resume:
-        return
-    import tensorflow as tf
-
-    try:
-        status = checkpoint.restore(str(resume["prefix"]))
-        status.assert_existing_objects_matched()
-    except (AssertionError, ValueError, tf.errors.OpError) as error:
-        raise WorkerError(
-            "data",
-            "the last checkpoint does not fit this training any more.",
-            place=str(resume["prefix"]),
-            hint="Start a new run with --weights set to the old one.",
-        ) from error

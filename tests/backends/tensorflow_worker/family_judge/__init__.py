@@ -44,10 +44,8 @@ def run(job, channel):
         config = pipeline_config.read(path)
         model = network.build(config)
         strategy = tf.distribute.get_strategy()
-        stepper = stepping.Stepper(model, config, strategy)
-        batches = records_input.Batches(
-            config, model, seed=0, parallel=False, steps_per_pass=2, strategy=strategy
-        )
+        stepper = stepping.Stepper(model, config, strategy, seed=0)
+        batches = records_input.Batches(config, model, seed=0, steps_per_pass=2, strategy=strategy)
         before = [v.numpy() for v in model.trainable_variables]
         losses = stepper(next(batches.following(0)))
         after = [v.numpy() for v in model.trainable_variables]

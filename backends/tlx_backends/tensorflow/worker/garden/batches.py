@@ -4,42 +4,32 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..records_input import Batches as _Batches
-from ..records_input import ordered_records
-
-_SHUFFLED = 256
+from ..records_input import Passes
 
 
-class Batches(_Batches):
-    """The training batches of a configuration, pass after pass, as the other backend's.
-
-    Only the reading around decoder and parser is ours: the order of each pass is a function of the
-    seed and its number, and a training that goes on skips what it has seen.
+class Batches(Passes):
+    """The training batches of a configuration; order and random numbers as the other backend's.
 
     Args:
         task_config: The task's configuration.
         files: Record files.
         seed: Root of order and augmentation.
-        parallel: Augment in several threads; the order of random numbers is then not repeatable.
         steps_per_pass: Batches in one pass.
     """
 
-    def __init__(  # The base class reads the API's configuration, which there is none of here.
-        self, task_config: Any, files: list[str], *, seed: int, parallel: bool, steps_per_pass: int
+    def __init__(
+        self, task_config: Any, files: list[str], *, seed: int, steps_per_pass: int
     ) -> None:
         import tensorflow as tf
 
-        self._pass = tf.Variable(0, dtype=tf.int64, trainable=False)
-        # Not 0: see `records_input.Batches`.
-        tf.random.set_seed(seed + 1)
-        self._steps = steps_per_pass
-        self._strategy = tf.distribute.get_strategy()
-        calls = tf.data.AUTOTUNE if parallel else None
-        parse = _parser(task_config)
-        records = ordered_records(sorted(files), _SHUFFLED, seed, self._pass)
-        found = records.map(parse, num_parallel_calls=calls)
-        batch_size = int(task_config.train_data.global_batch_size)
-        self._dataset = found.repeat().batch(batch_size, drop_remainder=True).prefetch(2)
+        super().__init__(
+            files,
+            _parser(task_config),
+            batch_size=int(task_config.train_data.global_batch_size),
+            steps_per_pass=steps_per_pass,
+            seed=seed,
+            strategy=tf.distribute.get_strategy(),
+        )
 
 
 def _parser(task_config: Any) -> Any:

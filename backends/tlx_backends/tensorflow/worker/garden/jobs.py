@@ -13,7 +13,7 @@ from typing import Any
 
 from tlx.worker_protocol import Channel, WorkerError
 
-from .. import devices, jobs, shims
+from .. import chance, devices, jobs, shims
 from . import stand_ins
 
 _GARDEN = "tf-models-official"
@@ -34,7 +34,8 @@ def run(job: Mapping[str, Any], channel: Channel) -> Mapping[str, Any]:
     if kind not in _KINDS:
         raise WorkerError("failed", f"the backend tfvision has no job {kind!r}.")
     started = time.monotonic()
-    prepare(job)
+    with jobs.explained_imports():
+        prepare(job)
     found = jobs.versions() | {"tf-models-official": importlib.metadata.version(_GARDEN)}
     channel.emit("ready", versions=found, seconds=round(time.monotonic() - started, 2))
     module, function = _KINDS[kind]
@@ -51,9 +52,11 @@ def prepare(job: Mapping[str, Any]) -> None:
     `official.core` is imported.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    jobs.quiet_warnings()
     stand_ins.install()
     shims.apply()
     devices.choose(str(job.get("device") or "auto"), job.get("threads"), 1)
     importlib.import_module("official.vision.tasks.retinanet")
+    chance.install()
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     logging.getLogger("absl").setLevel(logging.ERROR)

@@ -14,6 +14,7 @@ from typing import Any
 
 from tlx.worker_protocol import WorkerError
 
+from ..checkpoints import whole
 from ..restoring import Restored, Row, Source, _moved, variables_by_path
 
 PARTS = ("backbone", "neck", "tower", "boxes", "classes")
@@ -60,7 +61,8 @@ def _matches(model: Any, prefix: str) -> tuple[Any, dict[int, str]]:
                           hint="Take a checkpoint of the Model Garden for TensorFlow 2."
                           )  # fmt: skip
     graph = trackable_object_graph_pb2.TrackableObjectGraph()
-    graph.ParseFromString(reader.get_tensor(_GRAPH_KEY))
+    with whole(prefix):
+        graph.ParseFromString(reader.get_tensor(_GRAPH_KEY))
     roots = {child.local_name: child.node_id for child in graph.nodes[0].children}
     mine = {"model": model, **model.checkpoint_items}
     queue = deque((roots[name], mine[name]) for name in _ROOTS if name in roots and name in mine)
@@ -118,7 +120,8 @@ def restore(
         row, key = rows[parts[id(variable)]], keys.get(id(variable))
         value = None
         if row.part in _TAKEN[choice] and key is not None:
-            old = reader.get_tensor(key)
+            with whole(source.prefix):
+                old = reader.get_tensor(key)
             if row.part == "classes":
                 value = _moved(variable, old, classes, origins, source.classes)
             elif list(old.shape) == variable.shape.as_list():
@@ -145,6 +148,5 @@ def _require_enough(backbone: Row, source: Source) -> None:
         "usage",
         f"{source.name} is of another network: {backbone.restored} of its backbone's "
         f"{backbone.restored + backbone.new} variables fit, so nothing would be learned from it.",
-        place=source.prefix,
         hint="Choose the --model that the weights were trained with.",
     )

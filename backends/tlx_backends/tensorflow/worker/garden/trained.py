@@ -7,7 +7,7 @@ from typing import Any
 
 from tlx.worker_protocol import WorkerError
 
-from ..checkpoints import Pointer
+from ..checkpoints import Pointer, whole
 from . import experiment, network
 
 
@@ -26,9 +26,10 @@ def load(path: str) -> tuple[Pointer, Any, Any]:
     task_config = experiment.read(pointer.run)
     _, model = network.build(task_config)
     try:
-        status = tf.train.Checkpoint(model=model).restore(str(pointer.prefix)).expect_partial()
-        status.assert_existing_objects_matched()
-    except (AssertionError, ValueError, tf.errors.OpError) as error:
+        with whole(str(pointer.prefix)):
+            status = tf.train.Checkpoint(model=model).restore(str(pointer.prefix)).expect_partial()
+            status.assert_existing_objects_matched()
+    except (AssertionError, ValueError) as error:
         raise WorkerError(
             "data",
             f"the checkpoint of step {pointer.step} does not belong to its params.yaml.",

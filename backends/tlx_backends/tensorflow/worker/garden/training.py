@@ -8,7 +8,7 @@ from typing import Any
 
 from tlx.worker_protocol import Channel, WorkerError
 
-from ..checkpoints import Checkpoints
+from ..checkpoints import Checkpoints, restore_all
 from ..loop import Loop
 from ..network import cap_norm_momentum
 from ..restoring import Source
@@ -71,13 +71,11 @@ def train(job: Mapping[str, Any], channel: Channel) -> dict[str, Any]:
     checkpoint = tf.train.Checkpoint(
         step=stepper.step, model=model, optimizer=stepper.optimizer, **model.checkpoint_items
     )
-    _resume(resume, checkpoint)
-    settings = job.get("settings") or {}
+    restore_all(checkpoint, resume.get("prefix"))
     batches = Batches(
         task_config,
         [str(path) for path in job["records"]["train"]],
         seed=int(job.get("seed") or 0),
-        parallel=bool(settings.get("parallel_input")),
         steps_per_pass=int(job["steps_per_epoch"]),
     )
     detector: Any = network.Detector(model, task_config)
@@ -136,20 +134,3 @@ def _begin(job: Mapping[str, Any], model: Any, channel: Channel) -> dict[str, An
         "rows": [row.plain() for row in found.rows],
         "classes": [{"class": name, "from": old} for name, old in found.classes.items()],
     }
-
-
-def _resume(resume: Mapping[str, Any], checkpoint: Any) -> None:
-    if not resume:
-        return
-    import tensorflow as tf
-
-    try:
-        status = checkpoint.restore(str(resume["prefix"]))
-        status.assert_existing_objects_matched()
-    except (AssertionError, ValueError, tf.errors.OpError) as error:
-        raise WorkerError(
-            "data",
-            "the last checkpoint does not fit this training any more.",
-            place=str(resume["prefix"]),
-            hint="Start a new run with --weights set to the old one.",
-        ) from error
