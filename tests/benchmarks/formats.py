@@ -344,10 +344,10 @@ def main() -> None:
                 if chosen.pairs and pair not in chosen.pairs:
                     continue
                 lines += _compare(pair, room, pythons, Path(folder) / name / pair, chosen)
-    table = "\n".join(lines) + "\n"
-    print(table, end="")
-    if chosen.output is not None:
-        chosen.output.write_text(table)
+                if chosen.output is not None:
+                    # What was measured so far outlives an interrupt.
+                    chosen.output.write_text("\n".join(lines) + "\n")
+    print("\n".join(lines))
 
 
 def _compare(

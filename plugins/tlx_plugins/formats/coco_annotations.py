@@ -40,7 +40,7 @@ Marks = np.ndarray[Any, np.dtype[np.uint64]]
 Crowds = np.ndarray[Any, np.dtype[np.int8]]
 
 _NO_BOX = (np.nan,) * 4
-_PART = 1 << 17
+_PART = 1 << 12
 """Annotations that are looked at together."""
 
 
@@ -184,10 +184,7 @@ class AnnotationTable:
         ids = columns["ids"]
         values = {
             "category": names.take(pa.array(columns["categories"])),
-            "box": pa.StructArray.from_arrays(
-                [pa.array(column) for column in _corners(columns["boxes"]).T.copy()],
-                fields=list(BOX),
-            ),
+            "box": _box_column(columns["boxes"]),
             "object_id": pa.array(ids.tolist(), pa.string())
             if ids.dtype == object
             else pa.array(ids).cast(pa.string()),
@@ -249,7 +246,10 @@ def _crowded(rows: Places, unfit: Flags, categories: Places, boxes: Floats, coun
     mended = np.unique(rows[unfit & (rows >= 0)])
     counts = np.bincount(rows[rows >= 0], minlength=count)
     found[mended] = counts[mended] > 1
-    marks = _marks(categories, boxes)
+    marks = np.empty(len(rows), np.uint64)
+    for first in range(0, len(rows), _PART):
+        part = slice(first, first + _PART)
+        marks[part] = _marks(categories[part], boxes[part])
     marks ^= rows.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     ordered = np.sort(marks)
     twice = ordered[1:][ordered[1:] == ordered[:-1]]
@@ -310,6 +310,12 @@ def _sides(annotations: Annotations) -> Iterable[float]:
 def _corners(boxes: Floats) -> Floats:
     with np.errstate(over="ignore", invalid="ignore"):
         return np.concatenate((boxes[:, :2], boxes[:, :2] + boxes[:, 2:]), axis=1)
+
+
+def _box_column(boxes: Floats) -> pa.StructArray:
+    x, y, width, height = boxes.T
+    corners = (x, y, x + width, y + height)
+    return pa.StructArray.from_arrays([pa.array(c) for c in corners], fields=list(BOX))
 
 
 def _marks(categories: Places, boxes: Floats) -> Marks:

@@ -354,12 +354,17 @@ class _FileReader:
             whole: All objects of the images, by their number among these, that were made together.
         """
         starts = self.table.starts
+        if not things and not whole and len(positions):
+            first, last = int(positions[0]), int(positions[-1]) + 1
+            if last - first == len(positions):
+                # Nearly always: then nothing is copied.
+                offsets = starts[first : last + 1] - starts[first]
+                places = slice(int(starts[first]), int(starts[last]))
+                return self.table.objects(places, self.names), offsets
         counts = starts[positions + 1] - starts[positions]
         begins = np.concatenate(([0], np.cumsum(counts)))
         inner = np.arange(begins[-1]) - np.repeat(begins[:-1], counts)
         places = np.repeat(starts[positions], counts) + inner
-        if not things and not whole:
-            return self.table.objects(places, self.names), begins
         owners = np.repeat(np.arange(len(positions)), counts)
         apart = np.isin(owners, list(whole)) if whole else np.zeros(len(owners), bool)
         odd = self.table.is_odd[places] & ~apart
