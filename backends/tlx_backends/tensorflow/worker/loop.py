@@ -14,11 +14,12 @@ from .checkpoints import Checkpoints
 from .network import Detector
 from .records_input import Passes
 from .scalars import Scalars
-from .stepping import Stepper
+from .stepping import TOTAL, Rounds, Stepper
 
 # Seconds between two `step` events.
 _QUIET = 0.5
-_TOTAL = "Loss/total_loss"
+# Seconds and steps between two looks for a message of the host, at most.
+_UNHEARD, _ROUND = 0.5, 10
 
 
 @dataclass(slots=True, kw_only=True)
@@ -53,6 +54,7 @@ class Loop:
     state: dict[str, Any] = field(default_factory=dict)
     score_first: bool = False
     _losses: list[Any] = field(default_factory=list)
+    _counted: int = 0
 
     def run(self) -> dict[str, Any]:
         """Train to the last step, or until the host has seen enough.
@@ -64,10 +66,9 @@ class Loop:
         first = step = self.stepper.steps_made
         stopped = False
         self.channel.emit("phase", name="trace")
-        batches = self.batches.following(step)
-        batch = next(batches) if step < self.steps else None
-        if batch is not None:
-            self.stepper.trace(batch)
+        rounds: Rounds | None = None
+        if step < self.steps:
+            rounds = self.stepper.over(self.batches.following(step))
         saved = step
         with self.channel.graceful():
             try:
@@ -75,11 +76,13 @@ class Loop:
                     stopped = self._score(step)
                 self.channel.emit("phase", name="train")
                 pace = _Pace(self.batch_size, step)
-                while batch is not None and step < self.steps and not stopped:
+                while rounds is not None and step < self.steps and not stopped:
                     self.channel.check()
-                    losses = self.stepper(batch)
-                    self._losses.append(losses[_TOTAL])
-                    step += 1
+                    count = min(pace.round(), self.steps - step, self._until_score(step))
+                    losses, total = rounds(count)
+                    self._losses.append(total)
+                    self._counted += count
+                    step += count
                     if pace.due(step, first=first, last=self.steps):
                         self._tell(step, losses, pace.images_per_second(step))
                     if step % self.steps_to_score == 0 or step == self.steps:
@@ -87,8 +90,6 @@ class Loop:
                         stopped = self._score(step)
                         saved = step
                         pace.restart(step)
-                    if step < self.steps and not stopped:
-                        batch = next(batches)
             except Cancelled as cancelled:
                 done = self.stepper.steps_made
                 if done > saved:
@@ -98,9 +99,13 @@ class Loop:
                 self.scalars.close()
         return {"step": step, "stopped": stopped}
 
+    def _until_score(self, step: int) -> int:
+        """Steps until the next score."""
+        return self.steps_to_score - step % self.steps_to_score
+
     def _tell(self, step: int, losses: Any, speed: float | None) -> None:
         values = {name.removeprefix("Loss/"): float(v) for name, v in losses.items()}
-        total = float(losses[_TOTAL])
+        total = float(losses[TOTAL])
         self._require_numbers(step, losses)
         rate = self.stepper.learning_rate
         self.channel.emit(
@@ -115,7 +120,7 @@ class Loop:
         self.scalars.write(step, curves | {"learning_rate": rate, "images_per_second": speed})
 
     def _require_numbers(self, step: int, losses: Any) -> None:
-        if math.isfinite(float(losses[_TOTAL])):
+        if math.isfinite(float(losses[TOTAL])):
             return
         raise WorkerError(
             "failed",
@@ -133,8 +138,9 @@ class Loop:
             if values is not None:
                 self.channel.emit("detections", image=index, **values)
         # Read only here: to ask for a number at every step would make a GPU wait.
-        loss = math.fsum(map(float, self._losses)) / len(self._losses) if self._losses else None
+        loss = math.fsum(map(float, self._losses)) / self._counted if self._losses else None
         self._losses.clear()
+        self._counted = 0
         reply = self.channel.ask("validated", step=step, loss=loss)
         self.state = dict(reply.get("state") or {})
         metrics = {f"val/{k}": v for k, v in (reply.get("metrics") or {}).items()}
@@ -175,6 +181,12 @@ class _Pace:
             return False
         self._told = now
         return True
+
+    def round(self) -> int:
+        """Steps to make without a look at the host: one until it is known how long they take."""
+        if self._speed is None:
+            return 1
+        return max(1, min(_ROUND, int(_UNHEARD * self._speed / self._batch_size)))
 
     def images_per_second(self, step: int) -> float | None:
         """Images per second since it was asked before; the last figure right after a restart."""

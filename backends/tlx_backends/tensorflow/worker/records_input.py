@@ -9,7 +9,7 @@ and ends with the weights of an unbroken one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tlx.worker_protocol import WorkerError
@@ -61,8 +61,8 @@ class Passes:
         self._strategy = strategy
         self._shuffled = shuffled
 
-    def following(self, step: int) -> Iterator[Any]:
-        """Batches from the one after ``step`` on."""
+    def following(self, step: int) -> Any:
+        """An iterator of TensorFlow's over the batches from the one after ``step`` on."""
         import tensorflow as tf
 
         first, seen = divmod(step, self._steps)
@@ -80,7 +80,7 @@ class Passes:
         dataset = passes.flat_map(remaining).prefetch(_READY)
         if self._strategy.num_replicas_in_sync > 1:
             dataset = self._strategy.experimental_distribute_dataset(dataset)
-        yield from dataset
+        return iter(dataset)
 
     def _one_pass(self, number: Any, begun: Any) -> Any:
         """The batches of a pass but for the first ``begun``; both are scalar int64 tensors."""

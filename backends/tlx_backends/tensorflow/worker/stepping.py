@@ -1,8 +1,62 @@
-"""One training step over the API's losses, on one device or several."""
+"""Training steps: one over the API's losses, on one device or several; and many in one call."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
+
+TOTAL = "Loss/total_loss"
+
+
+class Rounds:
+    """Makes several steps in one call of the graph, which takes the batches by itself.
+
+    A call from Python costs a few milliseconds: for the tensors of a batch to come and go.
+
+    Args:
+        step: From the parts of a batch to scalar losses by name.
+        batches: An iterator of TensorFlow's that does not end.
+    """
+
+    def __init__(self, step: Callable[..., Any], batches: Any) -> None:
+        import tensorflow as tf
+
+        self._step = step
+        self._batches = batches
+        self._names: list[str] = []
+        self._function = tf.function(self._several, autograph=False).get_concrete_function(
+            tf.TensorSpec((), tf.int32)
+        )
+
+    def __call__(self, count: int) -> tuple[dict[str, Any], Any]:
+        """Make ``count`` steps.
+
+        Returns:
+            The losses of the last one by name, and the sum of the total losses; as tensors.
+        """
+        import tensorflow as tf
+
+        values, total = self._function(tf.constant(count, tf.int32))
+        return dict(zip(self._names, tf.unstack(values), strict=True)), total
+
+    def _several(self, count: Any) -> Any:
+        import tensorflow as tf
+
+        def one(done: Any, _: Any, total: Any) -> Any:
+            losses = self._step(*next(self._batches))
+            self._names = sorted(losses)
+            values = tf.stack([tf.cast(losses[name], tf.float32) for name in self._names])
+            return done + 1, values, total + tf.cast(losses[TOTAL], tf.float32)
+
+        _, values, total = tf.while_loop(
+            lambda done, *_: done < count,
+            one,
+            (tf.constant(0), tf.zeros((0,)), tf.constant(0.0)),
+            # How many losses there are is known when the first step was traced.
+            shape_invariants=(tf.TensorShape(()), tf.TensorShape((None,)), tf.TensorShape(())),
+            parallel_iterations=1,
+        )
+        return tf.ensure_shape(values, (len(self._names),)), total
 
 
 class Stepper:
@@ -49,9 +103,9 @@ class Stepper:
         """The rate of the next step."""
         return float(self._rate())
 
-    def trace(self, batch: Any) -> None:
-        """Compile the step for batches like this one."""
-        self._function = self._function.get_concrete_function(*batch)
+    def over(self, batches: Any) -> Rounds:
+        """Steps over the batches of an iterator; compiles them."""
+        return Rounds(self._function, batches)
 
     def __call__(self, batch: Any) -> Any:
         """Make one step; returns the losses by name, as tensors."""
@@ -93,7 +147,7 @@ class Stepper:
             # Every replica sees its part of the batch; their gradients are summed.
             copies = float(self._strategy.num_replicas_in_sync)
             losses = {name: value / copies for name, value in losses.items()}
-        gradients = tape.gradient(losses["Loss/total_loss"], self._variables)
+        gradients = tape.gradient(losses[TOTAL], self._variables)
         limit = self._config.gradient_clipping_by_norm
         if limit > 0:
             gradients, _ = tf.clip_by_global_norm(gradients, limit)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from ..stepping import Rounds
+
 
 class _Last:
     """Takes the place of a metric in `task.train_step`: keeps the value of this step itself."""
@@ -52,9 +54,9 @@ class Stepper:
         self._model = model
         self._peak, self._steps, self._warmup = learning_rate, steps, max(1, warmup_steps)
         self.step = tf.Variable(0, trainable=False, dtype=tf.int64, name="global_step")
-        # A variable that is set before each step, so that the optimizer's own counter does not
+        # A variable that is set in each step, so that the optimizer's own counter does not
         # matter to a training that goes on.
-        self._rate = tf.Variable(self.learning_rate, trainable=False, dtype=tf.float32)
+        self._rate = tf.Variable(0.0, trainable=False, dtype=tf.float32)
         clip = {"global_clipnorm": gradient_norm} if gradient_norm > 0 else {}
         kinds = tf.keras.optimizers.legacy
         self.optimizer = (
@@ -74,22 +76,27 @@ class Stepper:
     @property
     def learning_rate(self) -> float:
         """The rate of the next step."""
-        step = self.steps_made + 1
-        if step <= self._warmup:
-            return self._peak * step / self._warmup
-        done = (step - self._warmup) / max(1, self._steps - self._warmup)
-        return self._peak * 0.5 * (1.0 + math.cos(math.pi * min(1.0, done)))
+        return float(self._rate_of(self.step + 1))
 
-    def trace(self, batch: Any) -> None:
-        """Compile the step for batches like this one."""
-        self._function = self._function.get_concrete_function(*batch)
+    def _rate_of(self, step: Any) -> Any:
+        """The rate of a step, counted from 1: a line up, and half a cosine down to zero."""
+        import tensorflow as tf
+
+        place = tf.cast(step, tf.float32)
+        done = (place - self._warmup) / max(1, self._steps - self._warmup)
+        falling = 0.5 * (1.0 + tf.cos(math.pi * tf.minimum(1.0, done)))
+        return self._peak * tf.where(place <= self._warmup, place / self._warmup, falling)
+
+    def over(self, batches: Any) -> Rounds:
+        """Steps over the batches of an iterator; compiles them."""
+        return Rounds(self._function, batches)
 
     def __call__(self, batch: Any) -> Any:
         """Make one step; returns the losses by name, as tensors."""
-        self._rate.assign(self.learning_rate)
         return self._function(*batch)
 
     def _one(self, images: Any, labels: Any) -> Any:
+        self._rate.assign(self._rate_of(self.step + 1))
         names = ("total_loss", "cls_loss", "box_loss")
         metrics = [_Last(name) for name in names]
         logs = self._task.train_step((images, labels), self._model, self.optimizer, metrics)
