@@ -4,7 +4,7 @@ VENV   ?= .venv
 SCALE  ?= 0.1
 BIN    := $(VENV)/bin
 
-.PHONY: help setup demo test test-tensorflow fuzz quick lint types bench bench-peers clean
+.PHONY: help setup demo test tensorflow test-tensorflow fuzz quick lint types bench bench-peers clean
 
 help:
 	@echo "make demo   set up $(VENV), install, run the demo (about 5 minutes on 2 cores)"
@@ -42,11 +42,14 @@ test: setup lint types
 	$(BIN)/python -m pytest
 
 # TensorFlow lives in an environment of its own, which these tests find by its interpreter.
-test-tensorflow: setup
+# TESTS="-m 'not slow'" leaves out what takes more than some minutes in all.
+tensorflow: setup
 	$(BIN)/tlx backends install tfod --yes
+
+test-tensorflow: tensorflow
 	TLX_TENSORFLOW_PYTHON=$$($(BIN)/tlx backends --json | $(BIN)/python -c \
 	  'import json, sys; print(next(b["environment"]["python"] for b in json.load(sys.stdin)["backends"] if b["name"] == "tfod"))') \
-	  $(BIN)/python -m pytest tests/backends/tensorflow_worker \
+	  $(BIN)/python -m pytest $(TESTS) tests/backends/tensorflow_worker \
 	  tests/backends/test_tensorflow_host.py tests/backends/test_tfod_commands.py tests/plugins/tfrecord
 
 # Damaged files for every reader, under limits of time and memory; minutes.

@@ -22,7 +22,7 @@ _RATIO = 0.41
 Corners = tuple[int, int, int, int]
 
 
-def _background(dice: random.Random) -> Image.Image:
+def _background(dice: random.Random, *, cluttered: bool) -> Image.Image:
     coarse = Image.new("RGB", (9, 9))
     base = [dice.randint(60, 170) for _ in range(3)]
     coarse.putdata(
@@ -30,10 +30,12 @@ def _background(dice: random.Random) -> Image.Image:
     )
     image = coarse.resize((SIDE, SIDE), Image.Resampling.BICUBIC)
     draw = ImageDraw.Draw(image)
-    for _ in range(dice.randint(2, 6)):
+    number, darkest, least, most = ((14, 24), 10, 4, 40) if cluttered else ((2, 6), 30, 6, 50)
+    for _ in range(dice.randint(*number)):
         x, y = dice.randint(-20, SIDE), dice.randint(-20, SIDE)
-        color = tuple(dice.randint(30, 220) for _ in range(3))
-        draw.rectangle((x, y, x + dice.randint(6, 50), y + dice.randint(6, 50)), fill=color)
+        color = tuple(dice.randint(darkest, 220) for _ in range(3))
+        right, bottom = x + dice.randint(least, most), y + dice.randint(6, most)
+        draw.rectangle((x, y, right, bottom), fill=color)
     grain = Image.effect_noise((SIDE, SIDE), 40).convert("RGB")
     return Image.blend(image, grain, 0.15)
 
@@ -53,9 +55,9 @@ def _box(draw: ImageDraw.ImageDraw, dice: random.Random, at: Corners, lit: int |
         )
 
 
-def _free(dice: random.Random, taken: list[Corners]) -> Corners | None:
+def _free(dice: random.Random, taken: list[Corners], *, cluttered: bool) -> Corners | None:
     for _ in range(20):
-        height = dice.randint(SIDE // 6, SIDE // 2)
+        height = dice.randint(*((SIDE // 8, SIDE // 3) if cluttered else (SIDE // 6, SIDE // 2)))
         width = round(height * _RATIO * dice.uniform(0.9, 1.1))
         x, y = dice.randint(0, SIDE - width - 1), dice.randint(0, SIDE - height - 1)
         at = (x, y, x + width, y + height)
@@ -65,24 +67,28 @@ def _free(dice: random.Random, taken: list[Corners]) -> Corners | None:
     return None
 
 
-def _picture(dice: random.Random, *, states: bool) -> tuple[Image.Image, list[tuple[str, Corners]]]:
-    image = _background(dice)
+def _picture(
+    dice: random.Random, *, states: bool, cluttered: bool
+) -> tuple[Image.Image, list[tuple[str, Corners]]]:
+    image = _background(dice, cluttered=cluttered)
     draw = ImageDraw.Draw(image)
     taken: list[Corners] = []
     labels = []
     for _ in range(dice.randint(1, 3)):
-        if at := _free(dice, taken):
+        if at := _free(dice, taken, cluttered=cluttered):
             state = dice.choice(STATES)
             _box(draw, dice, at, STATES.index(state), _LIT[state])
             labels.append((state if states else "traffic light", at))
     for _ in range(dice.randint(0, 2)):
-        if at := _free(dice, taken):
+        if at := _free(dice, taken, cluttered=cluttered):
             lit = dice.choice((None, 0, 1, 2))
             _box(draw, dice, at, lit, dice.choice(_OTHER))
     return image, labels
 
 
-def write(folder: Path, *, train: int, val: int, states: bool, seed: int) -> Path:
+def write(
+    folder: Path, *, train: int, val: int, states: bool, seed: int, cluttered: bool = False
+) -> Path:
     """Write ``images/`` and ``train.json``, ``val.json`` in COCO's form; returns the folder."""
     dice = random.Random(f"lights {seed}")
     names = STATES if states else ("traffic light",)
@@ -90,7 +96,7 @@ def write(folder: Path, *, train: int, val: int, states: bool, seed: int) -> Pat
     for split, count in (("train", train), ("val", val)):
         images, annotations = [], []
         for index in range(count):
-            picture, labels = _picture(dice, states=states)
+            picture, labels = _picture(dice, states=states, cluttered=cluttered)
             name = f"{split}-{index:04d}.png"
             picture.save(folder / "images" / name)
             images.append({"id": index, "file_name": name, "width": SIDE, "height": SIDE})
