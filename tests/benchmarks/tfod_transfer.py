@@ -17,8 +17,8 @@ cluttered pictures, where lights are small and not easily found:
 | body+boxes | 0.422 | 0.440 | 0.630 | 0.498 |
 | all | 0.400 | 0.377 | 0.393 | 0.390 |
 
-Whatever is taken, the one-class detector helped on every seed; the body with fresh heads helped most
-on average and is the default. Copying the rows of the class too (`all`) helped least.
+Whatever is taken, the one-class detector helped on every seed; the body with fresh heads helped
+most on average and is the default. Copying the rows of the class too (`all`) helped least.
 
 That depends on the pictures. On plain ones (``--plain``), where the lights are large and nearly all
 there is, scratch learns as quickly and the body holds it up: 0.659, 0.770 from scratch and 0.580,
