@@ -146,7 +146,7 @@ class VocFormat:
         reader = VocReader(layout, options, context)
         return Reading(
             reader.media_root,
-            reader.records(),
+            reader.content(),
             reader.taxonomy,
             tuple(
                 [layout.root / file.path for file in layout.files]
