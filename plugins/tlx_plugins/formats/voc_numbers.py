@@ -15,7 +15,7 @@ Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 _NUMBER = r"^-?[0-9]+(?:\.[0-9]+)?$"
 _REAL = r"^-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?$"
-_INTEGER = r"^-?[0-9]{1,19}$"
+_INTEGER = r"^-?[0-9]{1,18}$"
 _LARGEST = 1e300
 _DECIMALS = 10
 
@@ -80,7 +80,7 @@ def _cast(texts: Any, kind: Any, letters: bytes, form: str) -> tuple[Any, Flags]
         kind: The type of the numbers.
         letters: What a text may be made of, where Arrow reads it as such a number, to be of the
             form, or to mean the same.
-        form: Expression of RE2.
+        form: Expression of RE2; Arrow can read whatever is of it.
     """
     odd = np.zeros(len(texts), bool)
     if not _letters_of(texts).translate(None, letters):
@@ -90,11 +90,7 @@ def _cast(texts: Any, kind: Any, letters: bytes, form: str) -> tuple[Any, Flags]
             pass
     fits = flags(pc.fill_null(pc.match_substring_regex(texts, form), True))
     chosen = pc.if_else(pa.array(fits), texts, pa.scalar(None, pa.string()))
-    try:
-        return chosen.cast(kind), ~fits
-    except pa.ArrowInvalid:
-        # An integer of too many digits.
-        return pa.nulls(len(texts), kind), flags(texts.is_valid())
+    return chosen.cast(kind), ~fits
 
 
 def _letters_of(texts: Any) -> bytes:
