@@ -410,6 +410,7 @@ def to_batches(content: Iterable[Any], rows: int = PART_ROWS) -> Iterator[pa.Rec
 
     import pyarrow as pa
 
+    from tlx.equal_batches import filled
     from tlx.schema import RECORD
 
     stream = iter(content)
@@ -421,50 +422,7 @@ def to_batches(content: Iterable[Any], rows: int = PART_ROWS) -> Iterator[pa.Rec
         for batch in whole:
             yield batch.cast(RECORD) if batch.schema != RECORD else batch
     else:
-        yield from _filled(whole, rows)
-
-
-def _filled(content: Iterable[Any], rows: int) -> Iterator[pa.RecordBatch]:
-    """Batches of as many rows each, but for the last, from records and batches in turn."""
-    import pyarrow as pa
-
-    from tlx.schema import RECORD, records_to_batch
-
-    held: list[pa.RecordBatch] = []
-    loose: list[Record] = []
-    count = 0
-    for one in content:
-        if isinstance(one, pa.RecordBatch):
-            if loose:
-                held.append(records_to_batch(loose))
-                loose = []
-            held.append(one.cast(RECORD) if one.schema != RECORD else one)
-            count += one.num_rows
-        else:
-            loose.append(one)
-            count += 1
-        if count < rows:
-            continue
-        if loose:
-            held.append(records_to_batch(loose))
-            loose = []
-        *full, rest = _cut(held, rows)
-        held, count = [rest] if rest.num_rows else [], rest.num_rows
-        yield from full
-    if loose:
-        held.append(records_to_batch(loose))
-    if held:
-        yield from (batch for batch in _cut(held, rows) if batch.num_rows)
-
-
-def _cut(batches: list[pa.RecordBatch], rows: int) -> list[pa.RecordBatch]:
-    """Batches put together and cut to as many rows each; the last has what is left, or nothing."""
-    import pyarrow as pa
-
-    whole = batches[0]
-    if len(batches) > 1:
-        (whole,) = pa.Table.from_batches(batches).combine_chunks().to_batches() or [whole]
-    return [whole.slice(start, rows) for start in range(0, whole.num_rows + 1, rows)]
+        yield from filled(whole, rows)
 
 
 def write_dataset(

@@ -6,7 +6,7 @@ and objects without an issue; any other is *odd*, and is read by them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,14 +21,14 @@ from tlx_plugins.formats import voc_grammar
 from tlx_plugins.formats.cvat_columns import marks, twins
 from tlx_plugins.formats.cvat_forms import Flags, Integers, coded, flags
 from tlx_plugins.formats.voc_base import STATEMENT
-from tlx_plugins.formats.voc_grammar import KINDS, Field, Grammar, GrammarReader
+from tlx_plugins.formats.voc_grammar import KINDS, Grammar, GrammarReader
 from tlx_plugins.formats.voc_markup import Markup
 from tlx_plugins.formats.voc_numbers import Floats, integers, less_one, numbers, reals
+from tlx_plugins.formats.voc_texts import VocTexts
 from tlx_plugins.formats.voc_xml import FLAGS, SIDES, VocImage, typed
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 _FLAGS = ("crowd", "difficult", "truncated", "occluded")
-_ENTITIES = (("&lt;", "<"), ("&gt;", ">"), ("&quot;", '"'), ("&apos;", "'"), ("&amp;", "&"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,24 +71,10 @@ class ColumnReader:
         return _Columns(self.grammar.read(markup), self.base_of).read()
 
 
-class _Columns:
+class _Columns(VocTexts):
     def __init__(self, grammar: Grammar, base_of: Callable[[str | None], int]) -> None:
-        self.markup = markup = grammar.markup
+        super().__init__(grammar)
         self.base_of = base_of
-        self.grammar = grammar
-        self.odd: Flags = self.grammar.odd
-        self.files = len(markup.files)
-        self.holders, self.owners = self.grammar.holders(voc_grammar.OBJECT)
-        """Of each object its number in its level, and its file."""
-        self.count = len(self.holders)
-        levels = self.grammar.roles
-        of_roots = levels[1] if len(levels) > 1 else np.zeros(0, np.int8)
-        self.ranks: Integers = np.cumsum(of_roots == voc_grammar.OBJECT) - 1
-        """Of each element of level 1 that is an object which one it is."""
-
-        types = [tag.values.get("type", "text") for tag in markup.tags]
-        self.value_kinds = np.array([KINDS.index(t) if t in KINDS else 0 for t in types])
-        """Of each tag, if it is a <value>, the type that it states."""
 
     def read(self) -> VocColumns:
         """Read everything."""
@@ -97,7 +83,7 @@ class _Columns:
             -1, 2
         )
         based = bases[self.owners]
-        names = self._required(self._texts(voc_grammar.OBJECT, "name", plain=True))
+        names = self.required(self.texts(voc_grammar.OBJECT, "name", plain=True))
         corners = np.empty((self.count, 4))
         for place, name in enumerate(_CORNERS):
             corners[:, place] = self._corner(name, based if place < 2 else None)
@@ -126,52 +112,6 @@ class _Columns:
             rows=rows,
         )
 
-    # Texts.
-
-    def _mark(self, owners: Integers, wrong: Any, level: int) -> None:
-        """Files are odd that elements of a level lie in."""
-        found = np.flatnonzero(wrong)
-        if len(found):
-            self.odd[self.grammar.files_of(level, owners[found])] = True
-
-    def _read(self, field: Field, *, plain: bool = False) -> Any:
-        """The texts of a field; where ``plain``, line breaks are not part of them."""
-        texts = self.markup.texts(field.places)
-        if self.markup.returns:
-            self._mark(field.owners, flags(pc.match_substring(texts, "\r")), field.level)
-        if plain:
-            self._mark(field.owners, flags(pc.match_substring(texts, "\n")), field.level)
-        if self.markup.refers:
-            for written, meant in _ENTITIES:
-                texts = pc.replace_substring(texts, written, meant)
-        return texts
-
-    def _texts(self, role: int, name: str, *, plain: bool = False) -> Any:
-        """The texts of a field by object or file, null where it is not there."""
-        field = self.grammar.field(role, name)
-        count = self.count if role in {voc_grammar.OBJECT, voc_grammar.BOX} else self.files
-        if field is None:
-            return pa.nulls(count, pa.string())
-        rows = field.owners
-        if role == voc_grammar.BOX:
-            rows = self._objects_of(self.markup.levels[2].parents[rows])
-        elif role == voc_grammar.OBJECT:
-            rows = self._objects_of(rows)
-        elif role != voc_grammar.ANNOTATION:
-            rows = self.markup.levels[1].parents[rows]
-        return _placed(self._read(field, plain=plain), rows, count)
-
-    def _objects_of(self, numbers: Integers) -> Integers:
-        """Which objects some elements of level 1 are."""
-        found: Integers = self.ranks[numbers]
-        return found
-
-    def _required(self, texts: Any) -> Any:
-        """Texts that each object has; a file is odd where one is empty or not there."""
-        there = pc.greater(pc.binary_length(texts), 0)
-        self._mark(self.holders, ~flags(pc.fill_null(there, False)), 1)
-        return pc.fill_null(texts, "")
-
     # Images.
 
     def _images(self) -> tuple[list[VocImage], list[str | None], Integers]:
@@ -182,10 +122,10 @@ class _Columns:
         bases = np.array([known[text] for text in stated], np.int64)
         lines = self.markup.lines(roots, np.arange(self.files)).tolist()
         texts = {
-            name: self._texts(voc_grammar.ANNOTATION, name, plain=True).to_pylist()
+            name: self.texts(voc_grammar.ANNOTATION, name, plain=True).to_pylist()
             for name in ("filename", "folder", "path", "segmented")
         }
-        database = self._texts(voc_grammar.SOURCE, "database", plain=True).to_pylist()
+        database = self.texts(voc_grammar.SOURCE, "database", plain=True).to_pylist()
         sides = {name: self._sides(name) for name in ("width", "height", "depth")}
         attributes = self._of_images()
         images = []
@@ -218,7 +158,7 @@ class _Columns:
         return images, stated, bases
 
     def _sides(self, name: str) -> list[int | None]:
-        texts = self._texts(voc_grammar.SIZE, name)
+        texts = self.texts(voc_grammar.SIZE, name)
         values, odd = numbers(texts)
         there = flags(texts.is_valid())
         with np.errstate(invalid="ignore"):
@@ -231,7 +171,7 @@ class _Columns:
 
     def _of_images(self) -> dict[int, dict[str, AttributeValue]]:
         """The attributes of images, by file."""
-        found = self._attributes(voc_grammar.ONE_OF_IMAGE)
+        found = self.attributes(voc_grammar.ONE_OF_IMAGE)
         if found is None:
             return {}
         owners, names, kinds, values = found
@@ -251,26 +191,26 @@ class _Columns:
     # Objects.
 
     def _corner(self, name: str, based: Integers | None) -> Floats:
-        texts = self._required(self._texts(voc_grammar.BOX, name))
+        texts = self.required(self.texts(voc_grammar.BOX, name))
         values, odd = numbers(texts)
-        self._mark(self.holders, odd, 1)
+        self.mark(self.holders, odd, 1)
         if based is not None and (based == 1).any():
             values = np.where(based == 1, less_one(values, texts), values)
         return values
 
     def _objects(self, names: Any, corners: Floats, based: Integers) -> pa.StructArray:
-        rotations = self._texts(voc_grammar.OBJECT, "rotation")
+        rotations = self.texts(voc_grammar.OBJECT, "rotation")
         turned, odd = numbers(rotations)
-        self._mark(self.holders, odd, 1)
+        self.mark(self.holders, odd, 1)
         columns = {
             "category": names,
             "box": pa.StructArray.from_arrays(
                 [pa.array(column) for column in np.ascontiguousarray(corners.T)], fields=list(BOX)
             ),
-            "object_id": self._texts(voc_grammar.OBJECT, "object_id"),
+            "object_id": self.texts(voc_grammar.OBJECT, "object_id"),
             "segmentation": self._segmentations(based),
             "rotation": pa.array(turned, mask=~flags(rotations.is_valid())),
-            "track": self._texts(voc_grammar.OBJECT, "track"),
+            "track": self.texts(voc_grammar.OBJECT, "track"),
             "keypoints": _no_lists(self.count, OBJECT.field("keypoints").type, KEYPOINT),
             "attributes": self._of_objects(),
             "line": pa.array(
@@ -289,10 +229,10 @@ class _Columns:
         )
 
     def _flag(self, name: str) -> Any:
-        texts, codes = coded(self._texts(voc_grammar.OBJECT, name))
+        texts, codes = coded(self.texts(voc_grammar.OBJECT, name))
         meant = [FLAGS.get(text.strip().lower(), _UNKNOWN) for text in texts]
         unknown = np.array([*(value is _UNKNOWN for value in meant), False])
-        self._mark(self.holders, unknown[codes], 1)
+        self.mark(self.holders, unknown[codes], 1)
         values = pa.array([*(v if isinstance(v, bool) else None for v in meant), None], pa.bool_())
         return values.take(pa.array(codes % (len(texts) + 1)))
 
@@ -303,19 +243,19 @@ class _Columns:
         if not len(holders):
             return None
         if field is None:
-            self._mark(objects, np.ones(len(objects), bool), 1)
+            self.mark(objects, np.ones(len(objects), bool), 1)
             return None
         owners = (np.cumsum(self.grammar.roles[2] == voc_grammar.POLYGON) - 1)[field.owners]
         counts = np.bincount(owners, minlength=len(holders))
         starts = np.concatenate(([0], np.cumsum(counts)))
-        self._mark(objects, (counts < 6) | (counts % 2 == 1), 1)
+        self.mark(objects, (counts < 6) | (counts % 2 == 1), 1)
         places = voc_grammar.coordinates(self.markup.tags)[self.markup.kinds[field.places]]
         wrong = places != np.arange(len(places)) - starts[:-1][owners]
-        self._mark(field.owners, wrong, field.level)
+        self.mark(field.owners, wrong, field.level)
         texts = self.markup.texts(field.places)
         values, odd = numbers(texts)
-        self._mark(field.owners, odd, field.level)
-        objects = self._objects_of(objects)
+        self.mark(field.owners, odd, field.level)
+        objects = self.objects_of(objects)
         if (based == 1).any():
             ones = based[objects][owners] == 1
             moved = less_one(values, texts)
@@ -334,36 +274,10 @@ class _Columns:
 
     # Attributes.
 
-    def _attributes(self, role: int) -> tuple[Integers, Any, Integers, Any] | None:
-        """All attributes of images or of objects.
-
-        Returns:
-            The element <attributes>'s own owner in level 1 or 0 by number, the names, the kinds as
-            places in `KINDS`, and the values as texts; None where there are none.
-        """
-        holders, above = self.grammar.holders(role)
-        if not len(holders):
-            return None
-        level = 2 if role == voc_grammar.ONE_OF_IMAGE else 3
-        name, value = (self.grammar.field(role, text) for text in ("name", "value"))
-        if name is None or value is None:
-            self._mark(holders, np.ones(len(holders), bool), level)
-            return None
-        kinds = self.value_kinds[self.markup.kinds[value.places]]
-        names, values = self._read(name), self._read(value)
-        if not (np.array_equal(holders, name.owners) and np.array_equal(holders, value.owners)):
-            both = np.isin(holders, name.owners) & np.isin(holders, value.owners)
-            self._mark(holders, ~both, level)
-            holders, above = holders[both], above[both]
-            names = names.filter(pa.array(np.isin(name.owners, holders)))
-            chosen = np.isin(value.owners, holders)
-            kinds, values = kinds[chosen], values.filter(pa.array(chosen))
-        return above, names, kinds, values
-
     def _of_objects(self) -> pa.ListArray:
         """The attributes of all objects, their pose first."""
-        found = self._attributes(voc_grammar.ONE_OF_OBJECT)
-        poses = self._texts(voc_grammar.OBJECT, "pose", plain=True)
+        found = self.attributes(voc_grammar.ONE_OF_OBJECT)
+        poses = self.texts(voc_grammar.OBJECT, "pose", plain=True)
         posed = np.flatnonzero(flags(pc.fill_null(pc.greater(pc.binary_length(poses), 0), False)))
         if found is None:
             names, kinds, values = pa.array([], pa.string()), np.zeros(0, np.int64), None
@@ -371,11 +285,11 @@ class _Columns:
             columns = [pa.nulls(0, field.type) for field in list(ATTRIBUTE)[1:]]
         else:
             above, names, kinds, values = found
-            owners = self._objects_of(self.markup.levels[2].parents[above])
+            owners = self.objects_of(self.markup.levels[2].parents[above])
             columns = self._typed(kinds, values, owners)
         texts, codes = coded(names)
         own = np.array([text in {"rotation", "pose"} for text in texts] + [False])[codes]
-        self._mark(self.holders[owners], own, 1)
+        self.mark(self.holders[owners], own, 1)
         both = np.sort(owners * (len(texts) + 1) + codes)
         again = both[1:][both[1:] == both[:-1]] // (len(texts) + 1)
         self.odd[self.owners[again]] = True
@@ -413,13 +327,13 @@ class _Columns:
                 columns.append(self._truths(chosen, mask, holders))
             else:
                 column, odd = (integers, reals)[kind - 1](chosen)
-                self._mark(holders, odd, 1)
+                self.mark(holders, odd, 1)
                 columns.append(column)
         return columns
 
     def _truths(self, texts: Any, mask: Flags, holders: Integers) -> Any:
         values = pc.index_in(texts, pa.array(["false", "true"])).cast(pa.bool_())
-        self._mark(holders, mask & ~flags(values.is_valid()), 1)
+        self.mark(holders, mask & ~flags(values.is_valid()), 1)
         return values
 
 
@@ -433,12 +347,3 @@ def _repeated(text: str, count: int) -> Any:
 def _no_lists(count: int, kind: Any, item: Any) -> pa.ListArray:
     offsets = pa.array(np.zeros(count + 1, np.int32))
     return pa.ListArray.from_arrays(offsets, pa.array([], item), type=kind)
-
-
-def _placed(texts: Any, rows: Sequence[int] | Integers, count: int) -> Any:
-    """Texts of some rows as a column of all."""
-    if len(rows) == count:
-        return texts
-    where = np.full(count, -1)
-    where[np.asarray(rows)] = np.arange(len(rows))
-    return texts.take(pa.array(where, mask=where < 0))

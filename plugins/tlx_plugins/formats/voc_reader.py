@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tlx.bad_input import duplicate_action
@@ -17,10 +16,11 @@ from tlx.media import image_header, image_size
 from tlx.model import Box, Object, Origin, Record, Taxonomy, replace
 from tlx.orientation import Ground, ground_of
 from tlx.safe_xml import SafeParser
-from tlx_plugins.formats import voc_base, voc_layout, voc_lists
+from tlx_plugins.formats import voc_base, voc_lists
 from tlx_plugins.formats.cvat_batches import Columned, Item, batches
 from tlx_plugins.formats.voc_files import Ahead, Found, Plain, at_once
-from tlx_plugins.formats.voc_layout import Images, LabelFile, Layout
+from tlx_plugins.formats.voc_images import ImageFinder
+from tlx_plugins.formats.voc_layout import LabelFile, Layout
 from tlx_plugins.formats.voc_masks import read_masks
 from tlx_plugins.formats.voc_xml import VocImage, VocParser
 
@@ -50,8 +50,8 @@ class VocReader:
         self.classes, self.class_file = voc_lists.class_list(layout, context)
         self.listed = set(self.classes)
         self.met: dict[str, None] = {}
-        self.media_root, self.prefix, self.images = self._media()
-        self.folders: dict[str, list[str]] = {}
+        self.finder = ImageFinder(layout, options, self._in_file)
+        self.media_root, self.images = self.finder.media_root, self.finder.images
         self.taken: dict[str, str] = {}
         self.base = None if options.base == "auto" else int(options.base)
         self.decided: voc_base.Decision | None = None
@@ -88,32 +88,6 @@ class VocReader:
                 if name not in self.listed:
                     message = f"the class {name!r} is not listed; it comes after the listed ones."
                     self._report("unlisted-class", message, str(self.class_file), "kept")
-
-    def _media(self) -> tuple[Path, str, dict[str, Images]]:
-        """The media root, its path below the layout's root, and the images by folder."""
-        layout, option = self.layout, self.options.images
-        if option is not None:
-            inside = layout.root / option
-            root = inside if inside.is_dir() else Path(option)
-            return root, "", voc_layout.scan(root).images
-        homes = {file.home for file in layout.files}
-        bases = layout.bases()
-        if "" in homes or len(bases) != 1 or any(home in layout.images for home in homes):
-            return layout.root, "", layout.images
-        base = bases[0]
-        folder = layout.image_folder(base)
-        if folder is None and base not in layout.images and not layout.images:
-            usual = "images" if next(iter(homes)).rpartition("/")[2].islower() else "JPEGImages"
-            folder = join(base, usual)
-        if folder is None:
-            return layout.root, "", layout.images
-        start = folder + "/"
-        inner = {
-            name[len(start) :]: images
-            for name, images in layout.images.items()
-            if name == folder or name.startswith(start)
-        }
-        return layout.root / folder, folder, inner
 
     def _report_layout(self) -> None:
         for path in self.layout.unnameable:
@@ -176,7 +150,7 @@ class VocReader:
         self, file: LabelFile, image: VocImage, stated: str | None
     ) -> tuple[str, Ground] | None:
         """The image of a file and its pixels; None leaves it out."""
-        uri = self._image(file, image, verbatim=stated is not None)
+        uri = self.finder.find(file, image, verbatim=stated is not None)
         if uri is None:
             return None
         if uri in self.taken:
@@ -258,69 +232,6 @@ class VocReader:
         if found.base == 0:
             message = f"{found.reason}, if --base 1 did not say otherwise."
             self._report("pixel-convention", message, found.path or "", "kept", line=found.line)
-
-    def _image(self, file: LabelFile, image: VocImage, *, verbatim: bool) -> str | None:
-        """The image of a file, relative to the media root; None if there should be one."""
-        if image.path is not None and "://" in image.path:
-            return image.path
-        name = image.filename or ""
-        if not verbatim:
-            name = name.replace("\\", "/")
-        name = name.rpartition("/")[2]
-        found = self._find(file, image, name)
-        if found is not None:
-            return found
-        if self.images:
-            message = f"the image {name or file.stem!r} is not here."
-            hint = "Put it in its place, or go on without it: --on-error skip"
-            self._report("missing-image", message, file.path, line=image.line, hint=hint)
-            return None
-        if not name:
-            message = "names no image; it is taken to be named like this file."
-            self._in_file("no-filename", message, image.line, "kept")
-        inner = join(file.home, file.below) if file.home and not self.prefix else file.below
-        if self.options.images is not None:
-            inner = file.below
-        return join(inner, name or file.stem)
-
-    def _find(self, file: LabelFile, image: VocImage, name: str) -> str | None:
-        """Look where the layouts put images: first for the stated name, then for the file's own."""
-        folders = self._folders(file)
-        if image.folder is not None:
-            folders = [*folders, join(file.base, image.folder.strip("/"))]
-        for folder in folders:
-            if name in self.images[folder].names if folder in self.images else False:
-                return join(folder, name)
-        for folder in folders:
-            images = self.images.get(folder)
-            if images is None:
-                continue
-            stem = file.stem
-            near = images.by_stem.get(stem) or images.by_stem.get(stem.lower())
-            if near:
-                exact = [one for one in near if one.rpartition(".")[0] == stem]
-                found = (exact or near)[0]
-                if name:
-                    message = f"the image {name} is not here; {found} is, and is taken."
-                    self._in_file("other-name", message, image.line, "kept")
-                return join(folder, found)
-        return None
-
-    def _folders(self, file: LabelFile) -> list[str]:
-        """Where the image of a file may lie, relative to the media root, likely places first."""
-        key = join(file.home, file.below)
-        known = self.folders.get(key)
-        if known is None:
-            if self.prefix or self.options.images is not None:
-                known = [file.below, ""]
-            else:
-                inner = self.layout.image_folder(file.base)
-                known = [key]
-                if inner is not None:
-                    known += [join(inner, file.below), inner]
-                known += [join(file.base, file.below), file.base]
-            known = self.folders[key] = list(dict.fromkeys(known))
-        return known
 
     def _ground(self, uri: str, image: VocImage) -> Ground | None:
         """The pixels that the labels of an image count; None leaves the image out."""
@@ -438,7 +349,7 @@ class VocReader:
                 message = f"{len(left)} images have no XML and are left out, as not labelled yet."
                 hint = "Take them as images without objects: --unlabelled negative"
                 self._report(
-                    "unlabelled", message, join(self.prefix, left[0][0]), "kept", hint=hint
+                    "unlabelled", message, join(self.finder.prefix, left[0][0]), "kept", hint=hint
                 )
             return
         base = self.layout.bases()[0]
@@ -454,8 +365,15 @@ class VocReader:
                 split=self.options.split or self.splits.of_image(base, key, uri),
             )
 
-    def _in_file(self, code: str, message: str, line: int | None, action: str = "skipped") -> None:
-        self._report(code, message, self.path, action, line=line)
+    def _in_file(
+        self,
+        code: str,
+        message: str,
+        line: int | None,
+        action: str = "skipped",
+        hint: str | None = None,
+    ) -> None:
+        self._report(code, message, self.path, action, line=line, hint=hint)
 
     def _report(
         self,
