@@ -46,7 +46,9 @@ class Reading:
     Attributes:
         media_root: The folder that the records' ``uri`` are relative to.
         content: Records, or Arrow batches of `tlx.schema.RECORD` (faster), in a sorted order that
-            does not depend on the file system. Consumed once, lazily.
+            does not depend on the file system. Consumed once, lazily. Batches become the parts of a
+            dataset as they are; where a record comes first, records and batches may follow in any
+            order, and are put together to parts of equal size.
         taxonomy: The classes; a function is called after the content is exhausted, for sources
             that learn their classes while reading.
         fingerprint: Files whose names, sizes and contents identify the input, for lineage.
@@ -55,7 +57,7 @@ class Reading:
     """
 
     media_root: Path
-    content: Iterable[Record] | Iterable[pa.RecordBatch]
+    content: Iterable[Record] | Iterable[pa.RecordBatch] | Iterable[Record | pa.RecordBatch]
     taxonomy: Taxonomy | Callable[[], Taxonomy]
     fingerprint: tuple[Path, ...] = ()
     notes: Callable[[], Mapping[str, Any]] | None = None

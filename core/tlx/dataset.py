@@ -400,12 +400,18 @@ def _sha256(file: Path) -> str:
 
 
 def to_batches(content: Iterable[Any], rows: int = PART_ROWS) -> Iterator[pa.RecordBatch]:
-    """Bring a stream of records or Arrow batches to batches of the record schema."""
+    """Bring a stream of records or Arrow batches to batches of the record schema.
+
+    Args:
+        content: As `tlx.api.Reading` has it.
+        rows: Records of a batch that is made of records, or of records and batches.
+    """
     import itertools
 
     import pyarrow as pa
 
-    from tlx.schema import RECORD, chunked, records_to_batch
+    from tlx.equal_batches import filled
+    from tlx.schema import RECORD
 
     stream = iter(content)
     first = next(stream, None)
@@ -416,8 +422,7 @@ def to_batches(content: Iterable[Any], rows: int = PART_ROWS) -> Iterator[pa.Rec
         for batch in whole:
             yield batch.cast(RECORD) if batch.schema != RECORD else batch
     else:
-        for part in chunked(whole, rows):
-            yield records_to_batch(part)
+        yield from filled(whole, rows)
 
 
 def write_dataset(
@@ -435,7 +440,7 @@ def write_dataset(
 
     Args:
         path: Where the folder goes.
-        content: Records or Arrow batches, consumed once.
+        content: Records or Arrow batches, as `tlx.api.Reading` has them; consumed once.
         taxonomy: The classes; a function is called after the content is exhausted.
         media_root: Folder of the images; recorded absolute.
         lineage: How it came to be; a function is called after the content is exhausted.

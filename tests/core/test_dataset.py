@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -19,6 +21,7 @@ from tlx.dataset import Dataset, write_dataset
 from tlx.errors import DataError, TlxError, UsageError
 from tlx.issues import Issue, IssueLog
 from tlx.model import Box, Label, Object, Record, Taxonomy
+from tlx.schema import records_to_batch
 
 TAXONOMY = Taxonomy.of(["stop", "go"])
 
@@ -53,6 +56,28 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert opened.counts.images_by_split == {"": 1, "train": 2}
     assert opened.counts.negatives == 1
     assert opened.image_path("clip/1.jpg") == Path("/images/clip/1.jpg")
+
+
+@pytest.mark.parametrize("sizes", [(1, 7, 4088), (4096,), (1000,), (4097, 9000), (1, 8191)])
+def test_records_and_batches_in_turn_make_the_same_bytes(
+    tmp_path: Path, sizes: tuple[int, ...]
+) -> None:
+    records = some_records(9500)
+
+    def in_turn() -> Iterator[Record | pa.RecordBatch]:
+        yield records[0]
+        place = 1
+        for size in itertools.cycle(sizes):
+            yield records_to_batch(records[place : place + size])
+            yield from records[place + size : place + size + 3]
+            place += size + 3
+            if place >= len(records):
+                return
+
+    make(tmp_path / "a.tlx", len(records))
+    mixed = write_dataset(tmp_path / "b.tlx", in_turn(), TAXONOMY, Path("/images"), ())
+    assert [part.images for part in mixed.manifest.parts] == [4096, 4096, 1308]
+    assert files_of(tmp_path / "a.tlx") == files_of(tmp_path / "b.tlx")
 
 
 def test_several_parts_keep_the_order(tmp_path: Path) -> None:

@@ -21,13 +21,15 @@ from pycocotools import mask as judge
 
 from tlx import pipeline
 from tlx import testing as kit
+from tlx.api import Reading
 from tlx.context import Context
-from tlx.dataset import Dataset
+from tlx.dataset import Dataset, to_batches
 from tlx.errors import DataError, TlxError, UsageError
 from tlx.issues import IssueLog
 from tlx.loss import find_loss
 from tlx.model import Box, Keypoint, Label, Object, Record, Segmentation, Taxonomy
 from tlx.safe_xml import SafeParser
+from tlx.schema import batch_to_records
 from tlx_plugins.formats.coco_rle import compress, decompress
 from tlx_plugins.formats.voc import VocFormat, VocOptions
 from tlx_plugins.formats.voc_xml import number
@@ -68,6 +70,10 @@ def read(
 ) -> tuple[list[Record], IssueLog, Taxonomy]:
     found = kit.read(FORMAT, root, policy, **options)  # type: ignore[arg-type]
     return found.records, found.issues, found.taxonomy
+
+
+def records_of(reading: Reading) -> list[Record]:
+    return [record for batch in to_batches(reading.content) for record in batch_to_records(batch)]
 
 
 def dataset_of(root: Path, folder: Path, **options: Any) -> Dataset:
@@ -426,7 +432,7 @@ def test_images_are_found_in_every_layout(put: Any, name: str) -> None:
     root = put(files)
     context = Context()
     reading = FORMAT.read(root, VocOptions(), context)
-    records = list(reading.content)
+    records = records_of(reading)
     assert records[0].uri == expected
     assert len(records) == sum(n.endswith(".xml") for n in files)
     assert all((reading.media_root / r.uri).is_file() for r in records)
@@ -459,7 +465,7 @@ def test_images_elsewhere_are_named_by_an_option(put: Any, tmp_path: Path) -> No
     (other / "s").mkdir(parents=True)
     Image.new("RGB", (100, 80)).save(other / "s" / "a.jpg")
     reading = FORMAT.read(root, VocOptions(images=str(other), annotations="labels"), Context())
-    assert [r.uri for r in reading.content] == ["s/a.jpg"]  # type: ignore[union-attr]
+    assert [r.uri for r in records_of(reading)] == ["s/a.jpg"]
     assert reading.media_root == other
 
 
@@ -863,7 +869,7 @@ def test_masks_are_pictures_in_the_devkit_s_colours(tmp_path: Path) -> None:
     assert (tmp_path / "out/ImageSets/Segmentation/train.txt").read_text() == "x/y\n"
     assert len(list((tmp_path / "out").rglob("*.png"))) == 2
     reading = VocFormat().read(tmp_path / "out", VocOptions(), Context())
-    again = {r.image_id: r for r in reading.content}  # type: ignore[union-attr]
+    again = {r.image_id: r for r in records_of(reading)}
     first, second, third = again["x/y.png"].objects
     assert second.segmentation == square
     assert first.segmentation is not None

@@ -123,8 +123,10 @@ class VocFormat:
         """Open a folder, an annotation folder in it, or one XML file.
 
         The image id is the path of the image below the folder of the images, or below ``root``
-        where there are several such folders. Files are parsed when their turn comes. While no file
-        states how its corners count, all are looked through once before the first is parsed.
+        where there are several such folders. The first file is parsed by itself; then some hundred
+        are read at a time, and those that are plain (`voc_markup`) are taken apart together. While
+        no file states how its corners count, all are looked through once before the first is
+        parsed.
         """
         from tlx_plugins.formats.voc_layout import scan
         from tlx_plugins.formats.voc_reader import VocReader
@@ -146,7 +148,7 @@ class VocFormat:
         reader = VocReader(layout, options, context)
         return Reading(
             reader.media_root,
-            reader.records(),
+            reader.content(),
             reader.taxonomy,
             tuple(
                 [layout.root / file.path for file in layout.files]

@@ -18,6 +18,8 @@ STATEMENT = "pixel_base"
 """Attribute of the root element by which a file says how it counts; tlx writes it."""
 
 _HEAD = 4096
+_USUAL, _LARGEST = 1 << 16, 1 << 24
+"""Bytes of most files, and those that are looked through of any."""
 _STATED = re.compile(rb"<annotation\b[^>]*\bpixel_base\s*=\s*[\"'][01][\"']")
 _ZERO = re.compile(rb"<([xy]min)>\s*\+?(?=[0.])0*(?:\.\d*)?\s*</")
 
@@ -40,7 +42,7 @@ def decide(root: Path, names: Iterable[str]) -> Decision:
     """
     looked = 0
     for name in names:
-        found = _first_zero(root / name)
+        found = _first_zero(f"{root}/{name}")
         if found is None:
             continue
         looked += 1
@@ -55,11 +57,14 @@ def decide(root: Path, names: Iterable[str]) -> Decision:
     return Decision(1, reason)
 
 
-def _first_zero(path: Path) -> tuple[str, int] | tuple[()] | None:
+def _first_zero(path: str) -> tuple[str, int] | tuple[()] | None:
     """Name and line of a corner below 1; empty without one, None for a file that speaks itself."""
     try:
-        with path.open("rb", buffering=0) as file:
-            data = file.read(1 << 24)
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - a hundred thousand times
+            # Room for all of a large file would be made for each small one.
+            data = file.read(_USUAL)
+            if len(data) == _USUAL:
+                data += file.read(_LARGEST - _USUAL)
     except OSError:
         return ()
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from tlx.bad_input import duplicate_action
@@ -16,12 +16,16 @@ from tlx.media import image_header, image_size
 from tlx.model import Box, Object, Origin, Record, Taxonomy, replace
 from tlx.orientation import Ground, ground_of
 from tlx.safe_xml import SafeParser
-from tlx_plugins.formats import voc_base, voc_layout, voc_lists
-from tlx_plugins.formats.voc_layout import Images, LabelFile, Layout
+from tlx_plugins.formats import voc_base, voc_lists
+from tlx_plugins.formats.cvat_batches import Columned, Item, batches
+from tlx_plugins.formats.voc_files import Ahead, Found, Plain, at_once
+from tlx_plugins.formats.voc_images import ImageFinder
+from tlx_plugins.formats.voc_layout import LabelFile, Layout
 from tlx_plugins.formats.voc_masks import read_masks
 from tlx_plugins.formats.voc_xml import VocImage, VocParser
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from lxml.etree import _Element
 
     from tlx_plugins.formats.voc import VocOptions
@@ -46,56 +50,44 @@ class VocReader:
         self.classes, self.class_file = voc_lists.class_list(layout, context)
         self.listed = set(self.classes)
         self.met: dict[str, None] = {}
-        self.media_root, self.prefix, self.images = self._media()
-        self.folders: dict[str, list[str]] = {}
+        self.finder = ImageFinder(layout, options, self._in_file)
+        self.media_root, self.images = self.finder.media_root, self.finder.images
         self.taken: dict[str, str] = {}
         self.base = None if options.base == "auto" else int(options.base)
+        self.decided: voc_base.Decision | None = None
         self.path = ""
 
     def taxonomy(self) -> Taxonomy:
         """The listed classes in their order, then others in the order they were met."""
         return Taxonomy.of([*self.classes, *(name for name in self.met if name not in self.listed)])
 
-    def records(self) -> Iterator[Record]:
-        """All records, in the order of the XML files."""
+    def content(self) -> Iterator[Record | pa.RecordBatch]:
+        """All records in the order of the XML files: the first by itself, others in batches."""
+        items = self._items()
+        first = next(items, None)
+        if isinstance(first, Record):
+            yield first
+        done = 1
+        while held := list(islice(items, at_once(done))):
+            yield from batches(held, len(held))
+            done += len(held)
+
+    def _items(self) -> Iterator[Item]:
         self._report_layout()
         files = self.layout.files
-        for file in self.context.progress.track(files, "reading XML", len(files)):
-            record = self._record(file)
-            if record is not None:
-                yield record
+        ahead = Ahead(self.layout, self.options, self._base_of)
+        for found in self.context.progress.track(ahead.read(), "reading XML", len(files)):
+            item = self._record(found) if found.plain is None else self._plain(found, found.plain)
+            if item is not None:
+                # Who looks at the first record only does not wait for other files.
+                ahead.alone = False
+                yield item
         yield from self._unlabelled()
         if self.classes:
             for name in self.met:
                 if name not in self.listed:
                     message = f"the class {name!r} is not listed; it comes after the listed ones."
                     self._report("unlisted-class", message, str(self.class_file), "kept")
-
-    def _media(self) -> tuple[Path, str, dict[str, Images]]:
-        """The media root, its path below the layout's root, and the images by folder."""
-        layout, option = self.layout, self.options.images
-        if option is not None:
-            inside = layout.root / option
-            root = inside if inside.is_dir() else Path(option)
-            return root, "", voc_layout.scan(root).images
-        homes = {file.home for file in layout.files}
-        bases = layout.bases()
-        if "" in homes or len(bases) != 1 or any(home in layout.images for home in homes):
-            return layout.root, "", layout.images
-        base = bases[0]
-        folder = layout.image_folder(base)
-        if folder is None and base not in layout.images and not layout.images:
-            usual = "images" if next(iter(homes)).rpartition("/")[2].islower() else "JPEGImages"
-            folder = join(base, usual)
-        if folder is None:
-            return layout.root, "", layout.images
-        start = folder + "/"
-        inner = {
-            name[len(start) :]: images
-            for name, images in layout.images.items()
-            if name == folder or name.startswith(start)
-        }
-        return layout.root / folder, folder, inner
 
     def _report_layout(self) -> None:
         for path in self.layout.unnameable:
@@ -110,14 +102,55 @@ class VocReader:
             hint = "Name their folder with: --images FOLDER"
             self._report("no-images", message, "", "kept", hint=hint)
 
-    def _record(self, file: LabelFile) -> Record | None:
+    def _record(self, found: Found) -> Record | None:
+        """The record of a file that is parsed by itself."""
+        file = found.file
         self.path = file.path
-        root = self._open(file)
+        root = self._open(found)
         if root is None:
             return None
         stated = root.get(voc_base.STATEMENT)
         image = self.parser.parse(root, self._base(stated))
-        uri = self._image(file, image, verbatim=stated is not None)
+        placed = self._place(file, image, stated)
+        if placed is None:
+            return None
+        uri, ground = placed
+        self._add_masks(file, image, ground.size)
+        objects = ground.brought_back(self._objects(image, ground.size))
+        return self._made(file, image, uri, ground, objects)
+
+    def _plain(self, found: Found, plain: Plain) -> Item | None:
+        """The same for a file whose objects were read with those of others."""
+        file, image = found.file, plain.image
+        self.path = file.path
+        base = self._base(plain.stated)
+        placed = self._place(file, image, plain.stated)
+        if placed is None:
+            return None
+        uri, ground = placed
+        size = None if image.width is None or image.height is None else (image.width, image.height)
+        if (
+            plain.closer
+            or ground.size != size
+            or ground.orientation != 1
+            or (file.base, file.key) in self.layout.masks
+        ):
+            root = self._open(found)
+            if root is None:
+                return None
+            image = self.parser.parse(root, base)
+            self._add_masks(file, image, ground.size)
+            objects = ground.brought_back(self._objects(image, ground.size))
+            return self._made(file, image, uri, ground, objects)
+        self.met |= dict.fromkeys(plain.columns.categories[plain.start : plain.stop])
+        record = self._made(file, image, uri, ground, ())
+        return Columned(record, plain.columns.objects, plain.start, plain.stop)
+
+    def _place(
+        self, file: LabelFile, image: VocImage, stated: str | None
+    ) -> tuple[str, Ground] | None:
+        """The image of a file and its pixels; None leaves it out."""
+        uri = self.finder.find(file, image, verbatim=stated is not None)
         if uri is None:
             return None
         if uri in self.taken:
@@ -127,29 +160,35 @@ class VocReader:
             return None
         self.taken[uri] = file.path
         ground = self._ground(uri, image)
-        if ground is None:
-            return None
-        self._add_masks(file, image, ground.size)
-        objects = self._objects(image, ground.size)
+        return None if ground is None else (uri, ground)
+
+    def _made(
+        self,
+        file: LabelFile,
+        image: VocImage,
+        uri: str,
+        ground: Ground,
+        objects: tuple[Object, ...],
+    ) -> Record:
         return Record(
             image_id=uri,
             uri=uri,
             width=ground.stored[0] if ground.stored else None,
             height=ground.stored[1] if ground.stored else None,
             split=self.options.split or self.splits.of(file),
-            objects=ground.brought_back(objects),
+            objects=objects,
             attributes=image.attributes,
             origin=Origin(file.path, image.line),
         )
 
-    def _open(self, file: LabelFile) -> _Element | None:
+    def _open(self, found: Found) -> _Element | None:
+        file = found.file
         path = f"{self.layout.root}/{file.path}"
-        try:
-            with open(path, "rb") as stream:  # noqa: PTH123 - a hundred thousand times
-                root = self.xml.parse(stream.read(), path)
-        except OSError as error:
-            self._in_file("unreadable-file", f"cannot be read: {error.strerror}.", None)
+        if isinstance(found.data, OSError):
+            self._in_file("unreadable-file", f"cannot be read: {found.data.strerror}.", None)
             return None
+        try:
+            root = self.xml.parse(found.data, path)
         except DataError as error:
             line = error.place.line if error.place else None
             self._report("bad-xml", error.message, file.path, line=line, hint=error.hint)
@@ -160,90 +199,39 @@ class VocReader:
             return None
         return root
 
-    def _base(self, stated: str | None) -> int:
+    def _base_of(self, stated: str | None) -> int:
         """What the first pixel is counted as: by option, by the file itself, or by all files."""
         if self.options.base == "auto" and stated in {"0", "1"}:
             return int(stated)
-        if self.base is None:
+        return self._decision().base if self.base is None else self.base
+
+    def _decision(self) -> voc_base.Decision:
+        if self.decided is None:
             names = (file.path for file in self.layout.files)
-            found = voc_base.decide(self.layout.root, names)
+            self.decided = voc_base.decide(self.layout.root, names)
+        return self.decided
+
+    def _base(self, stated: str | None) -> int:
+        """The same, and what there is to say about it."""
+        base = self._base_of(stated)
+        if self.options.base == "auto" and stated in {"0", "1"}:
+            return base
+        if self.base is None:
+            found = self._decision()
             other = "--base 1" if found.base == 0 else "--base 0"
             message = f"{found.reason}; overrule it with {other}."
             self._report("pixel-convention", message, found.path or "", "kept", line=found.line)
             self.base = found.base
         elif self.options.base == "1" and not self.taken and stated is None:
             self._check_base()
-        return self.base
+        return base
 
     def _check_base(self) -> None:
         """Say so when the files contradict the option."""
-        found = voc_base.decide(self.layout.root, (file.path for file in self.layout.files))
+        found = self._decision()
         if found.base == 0:
             message = f"{found.reason}, if --base 1 did not say otherwise."
             self._report("pixel-convention", message, found.path or "", "kept", line=found.line)
-
-    def _image(self, file: LabelFile, image: VocImage, *, verbatim: bool) -> str | None:
-        """The image of a file, relative to the media root; None if there should be one."""
-        if image.path is not None and "://" in image.path:
-            return image.path
-        name = image.filename or ""
-        if not verbatim:
-            name = name.replace("\\", "/")
-        name = name.rpartition("/")[2]
-        found = self._find(file, image, name)
-        if found is not None:
-            return found
-        if self.images:
-            message = f"the image {name or file.stem!r} is not here."
-            hint = "Put it in its place, or go on without it: --on-error skip"
-            self._report("missing-image", message, file.path, line=image.line, hint=hint)
-            return None
-        if not name:
-            message = "names no image; it is taken to be named like this file."
-            self._in_file("no-filename", message, image.line, "kept")
-        inner = join(file.home, file.below) if file.home and not self.prefix else file.below
-        if self.options.images is not None:
-            inner = file.below
-        return join(inner, name or file.stem)
-
-    def _find(self, file: LabelFile, image: VocImage, name: str) -> str | None:
-        """Look where the layouts put images: first for the stated name, then for the file's own."""
-        folders = self._folders(file)
-        if image.folder is not None:
-            folders = [*folders, join(file.base, image.folder.strip("/"))]
-        for folder in folders:
-            if name in self.images[folder].names if folder in self.images else False:
-                return join(folder, name)
-        for folder in folders:
-            images = self.images.get(folder)
-            if images is None:
-                continue
-            stem = file.stem
-            near = images.by_stem.get(stem) or images.by_stem.get(stem.lower())
-            if near:
-                exact = [one for one in near if one.rpartition(".")[0] == stem]
-                found = (exact or near)[0]
-                if name:
-                    message = f"the image {name} is not here; {found} is, and is taken."
-                    self._in_file("other-name", message, image.line, "kept")
-                return join(folder, found)
-        return None
-
-    def _folders(self, file: LabelFile) -> list[str]:
-        """Where the image of a file may lie, relative to the media root, likely places first."""
-        key = join(file.home, file.below)
-        known = self.folders.get(key)
-        if known is None:
-            if self.prefix or self.options.images is not None:
-                known = [file.below, ""]
-            else:
-                inner = self.layout.image_folder(file.base)
-                known = [key]
-                if inner is not None:
-                    known += [join(inner, file.below), inner]
-                known += [join(file.base, file.below), file.base]
-            known = self.folders[key] = list(dict.fromkeys(known))
-        return known
 
     def _ground(self, uri: str, image: VocImage) -> Ground | None:
         """The pixels that the labels of an image count; None leaves the image out."""
@@ -361,7 +349,7 @@ class VocReader:
                 message = f"{len(left)} images have no XML and are left out, as not labelled yet."
                 hint = "Take them as images without objects: --unlabelled negative"
                 self._report(
-                    "unlabelled", message, join(self.prefix, left[0][0]), "kept", hint=hint
+                    "unlabelled", message, join(self.finder.prefix, left[0][0]), "kept", hint=hint
                 )
             return
         base = self.layout.bases()[0]
@@ -377,8 +365,15 @@ class VocReader:
                 split=self.options.split or self.splits.of_image(base, key, uri),
             )
 
-    def _in_file(self, code: str, message: str, line: int | None, action: str = "skipped") -> None:
-        self._report(code, message, self.path, action, line=line)
+    def _in_file(
+        self,
+        code: str,
+        message: str,
+        line: int | None,
+        action: str = "skipped",
+        hint: str | None = None,
+    ) -> None:
+        self._report(code, message, self.path, action, line=line, hint=hint)
 
     def _report(
         self,

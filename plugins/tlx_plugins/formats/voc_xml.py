@@ -29,14 +29,17 @@ Report = Callable[[str, str, int | None, str], None]
 _number = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII).fullmatch
 _point = re.compile(r"([xy])(\d+)", re.ASCII).fullmatch
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
-_FLAGS = {
+FLAGS = {
     "1": True, "0": False, "true": True, "false": False, "yes": True, "no": False,
     "unspecified": None, "": None,
 }  # fmt: skip
+"""What the text of a flag says, without spaces and in lower case."""
+
 _UNKNOWN = object()
 # Enough digits that adding and taking away 1 gives back any double beyond 1e-40.
 _exact = Arithmetic(prec=60)
-_SIDES = 1 << 31
+SIDES = 1 << 31
+"""Widths and heights are smaller."""
 
 
 class VocImage(Struct, gc=False):
@@ -153,7 +156,7 @@ class VocParser:
             if child.tag not in {"width", "height", "depth"}:
                 continue
             value = number(child.text)
-            fits = value is not None and value.is_integer() and 0 < value < _SIDES
+            fits = value is not None and value.is_integer() and 0 < value < SIDES
             if fits and value is not None:
                 if child.tag == "width":
                     image.width = int(value)
@@ -241,7 +244,7 @@ class VocParser:
     def _flag(self, element: _Element | None) -> bool | None:
         if element is None:
             return None
-        value = _FLAGS.get((element.text or "").strip().lower(), _UNKNOWN)
+        value = FLAGS.get((element.text or "").strip().lower(), _UNKNOWN)
         if value is None or isinstance(value, bool):
             return value
         message = f"{element.tag} is {plain_text(element)[:40]!r}, not 0 or 1; taken as not stated."
@@ -268,16 +271,16 @@ class VocParser:
             name, value = child.find("name"), child.find("value")
             if name is None or value is None:
                 continue
-            typed = _typed(value.text or "", value.get("type"))
-            if typed is None:
+            meant = typed(value.text or "", value.get("type"))
+            if meant is None:
                 message = f"the attribute {name.text!r} is no {value.get('type')}; kept as text."
                 self.report("bad-attribute", message, line_of(child), "kept")
-                typed = value.text or ""
-            values[name.text or ""] = typed
+                meant = value.text or ""
+            values[name.text or ""] = meant
         return values
 
 
-def _typed(text: str, kind: str | None) -> AttributeValue | None:
+def typed(text: str, kind: str | None) -> AttributeValue | None:
     """The value of an attribute; None if it is not of the stated type."""
     if kind == "flag":
         return {"true": True, "false": False}.get(text)
