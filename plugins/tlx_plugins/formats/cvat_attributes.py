@@ -17,7 +17,8 @@ import pyarrow as pa
 
 from tlx.model import AttributeValue
 from tlx.schema import attribute_lists
-from tlx_plugins.formats.cvat_forms import Flags, Integers, coded, is_literal, ragged, tables
+from tlx_plugins.formats.column_values import Flags, Integers, coded, ragged
+from tlx_plugins.formats.cvat_forms import is_literal, tables
 from tlx_plugins.formats.cvat_geometry import flag_of
 from tlx_plugins.formats.cvat_lines import SHAPE, VALUE, Layout
 from tlx_plugins.formats.cvat_shapes import ShapeReader, with_builtins

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from tlx.bad_input import duplicate_action
 from tlx.model import Object, Origin, Record, replace
-from tlx_plugins.formats.cvat_batches import Columned, Item
+from tlx_plugins.formats.columned_records import Columned, Item
 from tlx_plugins.formats.cvat_meta import Task
 from tlx_plugins.formats.cvat_shapes import Size
 from tlx_plugins.formats.cvat_track_columns import FrameRows, TrackColumns

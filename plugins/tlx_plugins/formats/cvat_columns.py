@@ -15,8 +15,9 @@ import pyarrow as pa
 from tlx.box_policy import faulty
 from tlx.schema import BOX, KEYPOINT, OBJECT, SEGMENTATION, SHAPE
 from tlx_plugins.formats import cvat_lines
+from tlx_plugins.formats.column_values import Flags, Integers, coded
 from tlx_plugins.formats.cvat_attributes import Attributes, read_attributes
-from tlx_plugins.formats.cvat_forms import Flags, Integers, Tags, coded, is_literal
+from tlx_plugins.formats.cvat_forms import Tags, is_literal
 from tlx_plugins.formats.cvat_geometry import flag_of
 from tlx_plugins.formats.cvat_lines import Layout
 from tlx_plugins.formats.cvat_numbers import (
@@ -32,8 +33,6 @@ from tlx_plugins.formats.cvat_numbers import (
     read_geometries,
 )
 from tlx_plugins.formats.cvat_shapes import ShapeReader
-
-Marks = np.ndarray[Any, np.dtype[np.uint64]]
 
 _BUILTINS = ("source", "z_order", "group_id")
 _COMMON = frozenset({*_BUILTINS, "occluded", "points", *CORNERS})
@@ -166,25 +165,6 @@ def read_shapes(layout: Layout, shapes: ShapeReader, tracks: Tags | None = None)
         tags=tags,
         odd=odd | attributes.odd,
     )
-
-
-def marks(bounds: Floats, more: Integers) -> Marks:
-    """Numbers [N] that are the same for the same bounds and number; rarely for others too."""
-    bits = np.ascontiguousarray(np.nan_to_num(bounds)).view(np.uint64)
-    found = more.astype(np.uint64)
-    for column in range(4):
-        found = (found ^ bits[:, column]) * np.uint64(0xFF51AFD7ED558CCD)
-        found ^= found >> np.uint64(33)
-    return found
-
-
-def twins(numbers: Marks) -> Flags:
-    """Which numbers are there more than once; [N]."""
-    order = np.argsort(numbers, kind="stable")
-    same = numbers[order[1:]] == numbers[order[:-1]]
-    found = np.zeros(len(numbers), bool)
-    found[order[1:][same]] = found[order[:-1][same]] = True
-    return found
 
 
 def _stated(tags: Tags, tracks: Tags | None, owners: Integers, name: str) -> Any:

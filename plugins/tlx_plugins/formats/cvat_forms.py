@@ -17,8 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
 
-Integers = np.ndarray[Any, np.dtype[np.int64]]
-Flags = np.ndarray[Any, np.dtype[np.bool_]]
+from tlx_plugins.formats.column_values import Flags, Integers, coded, flags
 
 _FIRST = re.compile(r" *<([a-z]+) ([a-z_]+)=")
 _NEXT = re.compile(r" ([a-z_]+)=")
@@ -48,34 +47,6 @@ class Tags:
     def stated(self, name: str) -> Flags:
         """Which tags have an attribute."""
         return flags(self.column(name).is_valid())
-
-
-def flags(column: Any) -> Flags:
-    """An Arrow array of bools without nulls as flags."""
-    found: Flags = column.to_numpy(zero_copy_only=False)
-    return found
-
-
-def coded(column: Any) -> tuple[list[str], Integers]:
-    """The distinct texts of a column, and which one stands where; -1 for null."""
-    encoded = column.dictionary_encode()
-    codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-    return encoded.dictionary.to_pylist(), codes.astype(np.int64)
-
-
-def ragged(starts: Integers, rows: Integers) -> tuple[Integers, Integers]:
-    """The values of some rows of lists that lie end to end.
-
-    Args:
-        starts: Where the values of each row begin, and the end; [N + 1].
-        rows: Which rows; [M].
-
-    Returns:
-        The same of the chosen rows, [M + 1], and the places of their values.
-    """
-    lengths = np.diff(starts)[rows]
-    found = np.concatenate(([0], np.cumsum(lengths)))
-    return found, np.repeat(starts[:-1][rows] - found[:-1], lengths) + np.arange(found[-1])
 
 
 def is_literal(text: str) -> bool:

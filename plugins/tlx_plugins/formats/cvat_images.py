@@ -9,9 +9,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tlx.model import Record
-from tlx_plugins.formats.cvat_batches import Columned
-from tlx_plugins.formats.cvat_columns import marks, read_shapes, twins
-from tlx_plugins.formats.cvat_forms import Flags, Integers, Tags, flags
+from tlx_plugins.formats.column_values import Flags, Integers, flags, marks, twins
+from tlx_plugins.formats.columned_records import Columned
+from tlx_plugins.formats.cvat_columns import read_shapes
+from tlx_plugins.formats.cvat_forms import Tags
 from tlx_plugins.formats.cvat_lines import BEGIN, Layout
 from tlx_plugins.formats.cvat_meta import count_of
 from tlx_plugins.formats.cvat_numbers import POLYGON

@@ -20,8 +20,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from tlx_plugins.formats.column_values import Flags, Integers
 from tlx_plugins.formats.cvat_cut import Block
-from tlx_plugins.formats.cvat_forms import Flags, Integers, Tags, read_tags
+from tlx_plugins.formats.cvat_forms import Tags, read_tags
 
 Small = np.ndarray[Any, np.dtype[Any]]
 """Numbers below 256, of which there are many."""

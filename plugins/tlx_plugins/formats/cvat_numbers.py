@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tlx_plugins.formats.cvat_forms import Flags, Integers, Tags, flags, ragged
+from tlx_plugins.formats.column_values import Flags, Integers, flags, ragged
+from tlx_plugins.formats.cvat_forms import Tags
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 

@@ -18,7 +18,7 @@ from tlx.media import image_header
 from tlx.model import Category, Object, Taxonomy
 from tlx.orientation import Ground
 from tlx_plugins.formats import cvat_meta, cvat_xml
-from tlx_plugins.formats.cvat_batches import Item, batches
+from tlx_plugins.formats.columned_records import Item, batches
 from tlx_plugins.formats.cvat_blocks import BlockReader
 from tlx_plugins.formats.cvat_clips import video_frames
 from tlx_plugins.formats.cvat_files import ImageFinder, LabelFile, images_in_zip

@@ -17,8 +17,8 @@ import pyarrow as pa
 from tlx.box_policy import faulty
 from tlx.model import Object
 from tlx.schema import objects_of
-from tlx_plugins.formats.cvat_columns import ShapeColumns, marks, read_shapes, twins
-from tlx_plugins.formats.cvat_forms import Flags, Integers, coded
+from tlx_plugins.formats.column_values import Flags, Integers, coded, marks, twins
+from tlx_plugins.formats.cvat_columns import ShapeColumns, read_shapes
 from tlx_plugins.formats.cvat_geometry import Geometry, flag_of
 from tlx_plugins.formats.cvat_images import spoilt, values_of
 from tlx_plugins.formats.cvat_lines import BEGIN, Layout

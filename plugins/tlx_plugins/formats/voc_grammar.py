@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tlx_plugins.formats.cvat_forms import Flags, Integers
+from tlx_plugins.formats.column_values import Flags, Integers
 from tlx_plugins.formats.voc_base import STATEMENT
 from tlx_plugins.formats.voc_markup import Level, Markup, Tag
 

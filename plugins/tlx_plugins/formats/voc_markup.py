@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from tlx_plugins.formats.cvat_forms import Flags, Integers
+from tlx_plugins.formats.column_values import Flags, Integers
 
 Small = np.ndarray[Any, np.dtype[Any]]
 """Numbers of few bits, of which there are many."""

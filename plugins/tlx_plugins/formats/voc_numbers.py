@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tlx_plugins.formats.cvat_forms import Flags, flags
+from tlx_plugins.formats.column_values import Flags, flags
 from tlx_plugins.formats.voc_xml import number
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]

@@ -18,8 +18,7 @@ from tlx.box_policy import faulty
 from tlx.model import AttributeValue
 from tlx.schema import ATTRIBUTE, BOX, KEYPOINT, OBJECT, SEGMENTATION
 from tlx_plugins.formats import voc_grammar
-from tlx_plugins.formats.cvat_columns import marks, twins
-from tlx_plugins.formats.cvat_forms import Flags, Integers, coded, flags
+from tlx_plugins.formats.column_values import Flags, Integers, coded, flags, marks, twins
 from tlx_plugins.formats.voc_base import STATEMENT
 from tlx_plugins.formats.voc_grammar import KINDS, Grammar, GrammarReader
 from tlx_plugins.formats.voc_markup import Markup

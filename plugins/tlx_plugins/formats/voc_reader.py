@@ -17,7 +17,7 @@ from tlx.model import Box, Object, Origin, Record, Taxonomy, replace
 from tlx.orientation import Ground, ground_of
 from tlx.safe_xml import SafeParser
 from tlx_plugins.formats import voc_base, voc_lists
-from tlx_plugins.formats.cvat_batches import Columned, Item, batches
+from tlx_plugins.formats.columned_records import Columned, Item, batches
 from tlx_plugins.formats.voc_files import Ahead, Found, Plain, at_once
 from tlx_plugins.formats.voc_images import ImageFinder
 from tlx_plugins.formats.voc_layout import LabelFile, Layout

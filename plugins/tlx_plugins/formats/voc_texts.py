@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tlx_plugins.formats import voc_grammar
-from tlx_plugins.formats.cvat_forms import Flags, Integers, flags
+from tlx_plugins.formats.column_values import Flags, Integers, flags
 from tlx_plugins.formats.voc_grammar import KINDS, Field, Grammar
 
 _ENTITIES = (("&lt;", "<"), ("&gt;", ">"), ("&quot;", '"'), ("&apos;", "'"), ("&amp;", "&"))
