@@ -19,6 +19,7 @@ import msgspec
 
 from tlx.api import ExportReport
 from tlx.errors import DataError
+from tlx.file_names import output_name
 from tlx.model import Category, Taxonomy
 
 FILE_NAME = "tlx-model.json"
@@ -101,6 +102,13 @@ def read(folder: Path) -> ExportedModel:
             place=path,
             hint="Export it again: tlx export RUN",
         ) from error
+    for name in model.files:
+        if output_name(name) != name:
+            raise DataError(
+                f"names the file {name!r}, which is not in its folder.",
+                place=path,
+                hint="Use models of people you trust only, and export it again: tlx export RUN",
+            )
     gone = [name for name in model.files if not (folder / name).exists()]
     if gone:
         raise DataError(

@@ -103,7 +103,9 @@ def _sweep(path: Path) -> None:
             continue
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if time.time() - os.fstat(held).st_mtime < _BEGINNING:
+            status = os.fstat(held)
+            # A room of somebody else's, in a folder that all may write to, is not ours to judge.
+            if status.st_uid != os.geteuid() or time.time() - status.st_mtime < _BEGINNING:
                 continue
             former = room / f"{path.name}{_FORMER}"
             if former.exists() and not path.exists():

@@ -331,6 +331,8 @@ def test_what_is_no_exported_model(run: Run, folders: dict[str, Path], tmp_path:
     refused(
         copied("onnx", files=["model.onnx", "other.bin"]), DataError, "other.bin, which is gone"
     )
+    for name in ("../model.onnx", "/etc/hostname", "a/../../b"):
+        refused(copied("onnx", files=[name]), DataError, "which is not in its folder")
     refused(copied("onnx", backend="trch"), UsageError, "Did you mean 'torch'")
     refused(copied("onnx", form="tensorrt"), UsageError, "does not predict from what it exports as")
     refused(copied("onnx", input={}), DataError, "lacks the settings")

@@ -102,3 +102,17 @@ def test_a_kill_while_a_folder_is_replaced_brings_the_former_back(tmp_path: Path
         pass
     assert names(tmp_path) == ["out"]
     assert (path / "mine").read_text() == "x"
+
+
+def test_a_room_of_somebody_else_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a folder that all may write to, nobody plants an output, or has one removed."""
+    planted = tmp_path / ".out.1.part/out.former"
+    planted.mkdir(parents=True)
+    grow_old(tmp_path)
+    monkeypatch.setattr(os, "geteuid", lambda: planted.stat().st_uid + 1)
+    with staged(tmp_path / "out") as target:
+        target.write_text("mine")
+    assert (tmp_path / "out").read_text() == "mine"
+    assert planted.is_dir()

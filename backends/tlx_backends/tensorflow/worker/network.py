@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -121,12 +122,12 @@ def freeze_backbone(model: Any) -> int:
     return sum(len(part.variables) for part in held)
 
 
-class Batched:
+class Batched(ABC):
     """What detectors of networks that are built here share."""
 
+    @abstractmethod
     def detect(self, inputs: Any, shapes: Any) -> tuple[Any, Any, Any]:
         """Boxes, scores and classes of a batch of prepared images."""
-        raise NotImplementedError
 
     def detect_each(self, prepared: Sequence[Any]) -> Iterator[tuple[Any, Any, Any]]:
         """Detections of each of some prepared images, which share a batch."""
