@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from threading import Condition
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -44,6 +45,10 @@ class OutputFiles:
         self._pool = ThreadPoolExecutor(threads, "tlx-files") if threads > 1 else None
         self._held: list[Callable[[], None]] = []
         self._running: deque[Future[None]] = deque()
+        # The pool does not know of a thread whose start Ctrl-C has cut in two; this count does.
+        self._idle = Condition()
+        self._active = 0
+        self._given_up = False
 
     def __enter__(self) -> Self:
         return self
@@ -62,7 +67,11 @@ class OutputFiles:
                 while self._running:
                     self._running.popleft().result()
         finally:
-            self._pool.shutdown(cancel_futures=True)
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            with self._idle:
+                self._given_up = True
+                self._idle.wait_for(lambda: not self._active)
+            self._pool.shutdown()
 
     def write(self, name: str, data: bytes) -> None:
         """Write a file that is not there yet.
@@ -117,11 +126,19 @@ class OutputFiles:
     def _hand_over(self, pool: ThreadPoolExecutor) -> None:
         """Give what is held to a thread, and wait where they are far behind."""
         jobs, self._held = self._held, []
-        self._running.append(pool.submit(_all_of, jobs))
+        self._running.append(pool.submit(self._all_of, jobs))
         while len(self._running) > 2 * self._threads:
             self._running.popleft().result()
 
-
-def _all_of(jobs: list[Callable[[], None]]) -> None:
-    for job in jobs:
-        job()
+    def _all_of(self, jobs: list[Callable[[], None]]) -> None:
+        with self._idle:
+            self._active += 1
+        try:
+            for job in jobs:
+                if self._given_up:
+                    return
+                job()
+        finally:
+            with self._idle:
+                self._active -= 1
+                self._idle.notify_all()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -300,6 +302,29 @@ def test_a_full_disk_is_one_sentence(lisa: Path, tmp_path: Path, words: list[str
     assert "cannot write out: File too large" in done.stderr
     assert "Traceback" not in done.stderr
     assert sorted(p.name for p in tmp_path.iterdir()) == ["LISA"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("workers", ["0", "3"])
+def test_an_interrupted_conversion_says_so_and_leaves_nothing(
+    tmp_path: Path, number: signal.Signals, workers: str
+) -> None:
+    images = [{"id": n, "file_name": f"{n}.jpg", "width": 9, "height": 9} for n in range(60_000)]
+    document = {"images": images, "annotations": [], "categories": []}
+    (tmp_path / "a.json").write_text(json.dumps(document))
+    words = ["convert", "a.json", "--from", "coco", "--to", "voc", "-o", "out"]
+    command = [sys.executable, "-c", "from tlx.cli import main; main()", *words]
+    with subprocess.Popen(
+        [*command, "--workers", workers], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    ) as process:
+        while not any(tmp_path.glob(".out.*/out/Annotations/*")) and process.poll() is None:
+            time.sleep(0.01)
+        process.send_signal(number)
+        words_said = process.communicate()[1]
+    assert process.returncode == 130
+    assert "interrupted; nothing half-written was left." in words_said
+    assert "Traceback" not in words_said
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
 
 
 def test_a_closed_pipe_ends_quietly() -> None:

@@ -49,6 +49,8 @@ def build(arguments: Sequence[str], screen: Screen) -> tuple[App, list[str]]:
     rest = list(arguments)
     config = _config(rest)
     app = App(
+        # Its own way would end the command without a word; `boundary` has one.
+        suppress_keyboard_interrupt=False,
         name="tlx",
         help=HELP,
         version=lambda: tlx.__version__,
